@@ -1,0 +1,91 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+
+#define LINE_MAX_BYTES 1024
+
+static enum gp_log_level max_level = GP_LOG_INFO;
+static enum gp_log_format line_format = GP_LOG_TEXT;
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
+void gp_log_setup(enum gp_log_level level, enum gp_log_format format)
+{
+	max_level = level;
+	line_format = format;
+}
+
+bool gp_log_enabled(enum gp_log_level level)
+{
+	return level <= max_level;
+}
+
+/* Escapes control characters, quotes and backslashes for JSON, control characters
+ * alone for text; bytes above 0x7F pass when they are UTF-8, else become '?'. */
+static size_t escape(char *out, size_t size, const char *text)
+{
+	size_t at = 0;
+	size_t len = strlen(text);
+	size_t valid = 0;
+
+	for (size_t i = 0; i < len && at + 7 < size; i++) {
+		unsigned char c = (unsigned char)text[i];
+		if (c < 0x20 || c == 0x7F) {
+			at += (size_t)snprintf(out + at, size - at, line_format == GP_LOG_JSON ? "\\u%04x" : "\\x%02x",
+					       c);
+		} else if (line_format == GP_LOG_JSON && (c == '"' || c == '\\')) {
+			out[at++] = '\\';
+			out[at++] = (char)c;
+		} else if (c >= 0x80 && i >= valid) {
+			uint32_t code_point;
+			size_t n = utf8_decode(span_make(text + i, len - i), &code_point);
+			valid = i + n;
+			out[at++] = n ? (char)c : '?';
+		} else {
+			out[at++] = (char)c;
+		}
+	}
+	out[at] = '\0';
+	return at;
+}
+
+void gp_log(enum gp_log_level level, const char *category, const char *format, ...)
+{
+	if (!gp_log_enabled(level)) {
+		return;
+	}
+	char message[LINE_MAX_BYTES];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+
+	char safe[LINE_MAX_BYTES + 64];
+	escape(safe, sizeof safe, message);
+
+	struct timespec now;
+	struct tm utc;
+	char when[32];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+
+	char line[LINE_MAX_BYTES + 256];
+	int len;
+	if (line_format == GP_LOG_JSON) {
+		len = snprintf(line, sizeof line,
+			       "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"category\":\"%s\",\"message\":\"%s\"}\n",
+			       when, now.tv_nsec / 1000000, level_names[level], category, safe);
+	} else {
+		len = snprintf(line, sizeof line, "%s.%03ldZ %-5s %s: %s\n", when, now.tv_nsec / 1000000,
+			       level_names[level], category, safe);
+	}
+	if (len > 0) {
+		ssize_t written = write(STDERR_FILENO, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
+		(void)written;
+	}
+}
