@@ -1,0 +1,87 @@
+/*
+ * One HTTP exchange, as this room sees it: a request that has been read, and a reply
+ * to give. gateway/ makes exchanges from libmicrohttpd, the tests make them from
+ * scripts; handlers know neither.
+ *
+ * Life. The gateway fills the request part and calls api_handle() once, when the
+ * whole (bounded) request body is there. Exactly one reply is given, now or later
+ * from the loop: reply(), or stream_begin() … stream_end(). After reply() or
+ * stream_end() this room does not touch the exchange any more. If the client leaves
+ * or the program gives up on it first, the gateway calls `gone` (when set), after
+ * which the exchange must not be touched either.
+ *
+ * Everything of one exchange that this room allocates lives in `arena` and dies with
+ * it, after reply()/stream_end()/gone, when libmicrohttpd has completed the request.
+ */
+#ifndef GP_API_EXCHANGE_H
+#define GP_API_EXCHANGE_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+
+enum api_method { API_GET, API_HEAD, API_POST, API_PUT, API_PATCH, API_DELETE, API_OPTIONS, API_OTHER };
+
+#define API_MAX_REPLY_HEADERS 24
+
+struct api_header {
+	const char *name;  /* static */
+	const char *value; /* static or in the exchange's arena; no CR or LF: checked where it is added */
+};
+
+struct api_exchange;
+
+struct api_stream_events {
+	/* The client has taken some: stream_room() is larger than it was. From the loop,
+	 * never from within stream_write(). */
+	void (*room)(void *ctx);
+};
+
+struct api_exchange_ops {
+	/* The value of a request header (name in any case), NIL when absent. Lives as long
+	 * as the exchange. Repeated ones of a list-valued field: the first. */
+	struct span (*header)(struct api_exchange *exchange, const char *name);
+	/* Sends status, the headers gathered in exchange->headers, and the body, whose
+	 * memory is taken (the buffer is empty afterwards). For HEAD the body is not sent
+	 * but its length is. May be called from within api_handle(). */
+	void (*reply)(struct api_exchange *exchange, unsigned status, struct gp_buffer *body);
+	/* A body that comes in pieces. content_length -1: not known (chunked). For HEAD the
+	 * handler begins and ends the stream without writing. */
+	void (*stream_begin)(struct api_exchange *exchange, unsigned status, int64_t content_length,
+			     const struct api_stream_events *events, void *ctx);
+	/* How many bytes stream_write() takes now (512 KiB when empty). */
+	size_t (*stream_room)(struct api_exchange *exchange);
+	/* Copies; more than stream_room() is a bug and ends the body with an error. */
+	void (*stream_write)(struct api_exchange *exchange, struct span bytes);
+	/* is_complete false: the body breaks off visibly (no last chunk, a short body). */
+	void (*stream_end)(struct api_exchange *exchange, bool is_complete);
+};
+
+struct api_exchange {
+	const struct api_exchange_ops *ops; /* borrow */
+
+	/* the request: filled by the gateway, borrowed by everybody else */
+	enum api_method method;
+	struct span method_name;
+	struct span target;     /* raw, as on the request line: "/messages/7?mailbox=A%2FB" */
+	struct span body;       /* whole; NIL when there was none */
+	bool is_body_too_large; /* it was over GP_MAX_JSON_BODY and was not kept: 413 where a body is read */
+	bool is_tls;
+	char request_id[65];    /* the caller's when it is a sane token, else made */
+	uint64_t started_us;    /* monotonic */
+	struct gp_arena arena;  /* initialised by the gateway, freed by it */
+
+	/* the reply: filled by this room */
+	struct api_header headers[API_MAX_REPLY_HEADERS];
+	size_t n_headers;
+	uint64_t queue_us, imap_us; /* for Server-Timing */
+
+	/* set by a handler that replies later; called at most once */
+	void (*gone)(void *ctx);
+	void *gone_ctx;
+};
+
+/* Entry of the room: guards, routes, authenticates, handles. */
+struct api_app;
+void api_handle(struct api_app *app, struct api_exchange *exchange);
+
+#endif

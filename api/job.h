@@ -1,0 +1,88 @@
+/*
+ * A job: one exchange that needs IMAP. It resolves the mailbox (a name, or a role by
+ * LIST), leases a session, runs the handler's steps on it, and sees to what they have
+ * in common: the deadline (504), the client that leaves, one retry on a fresh session
+ * when the connection was lost and nothing has been passed on, UIDVALIDITY (410),
+ * timings, and that calls end before the lease does.
+ *
+ *   job = api_job_new(app, exchange, sizeof *self, &handler)   in the exchange's arena, zeroed
+ *   … validate everything; api_reply_*() and return on bad input (a job that was never
+ *     started needs no end) …
+ *   api_job_start(job, &spec)
+ *     → handler->run(job): start a call with job->call, or a stream with job->stream
+ *         → its done: api_job_check(job, error) … next step … api_job_finish(job) and reply
+ *
+ * run() may be called a second time (retry): it starts from nothing but what was
+ * validated; reset() frees what the first run gathered. free() is called exactly once.
+ */
+#ifndef GP_API_JOB_H
+#define GP_API_JOB_H
+
+#include "api/app.h"
+#include "api/reply.h"
+#include "api/target.h"
+
+struct api_job;
+
+struct api_job_handler {
+	void (*run)(struct api_job *job);
+	void (*reset)(struct api_job *job); /* may be NULL */
+	void (*free)(struct api_job *job);  /* frees heap memory of the handler; may be NULL */
+};
+
+/* A mailbox as the caller names it. */
+struct api_mailbox_ref {
+	const char *role; /* static: "inbox", …; NULL: by name */
+	struct span name; /* UTF-8; in the arena */
+};
+
+struct api_job_spec {
+	struct api_mailbox_ref mailbox; /* both empty: none is selected */
+	bool is_write;                  /* SELECT; and never retried after a command was sent */
+	bool is_bulk;
+	bool has_uidvalidity; /* 410 when the mailbox has another */
+	uint32_t uidvalidity;
+};
+
+/* Embedded as the first member of a handler's own struct. */
+struct api_job {
+	struct api_app *app;                   /* borrow */
+	struct api_exchange *exchange;         /* link: NULL once replied or gone */
+	const struct api_job_handler *handler; /* borrow */
+	struct api_target target;              /* parsed, set by the router before the handler runs */
+	struct imap_credential *credential;    /* own (a reference) */
+	struct api_job_spec spec;
+	struct imap_lease *lease;    /* own */
+	struct imap_call *call;      /* own while it runs: set it from …_start(), the job cancels it */
+	struct imap_stream *stream;  /* own while it runs, likewise */
+	struct gp_timer deadline;
+	struct span mailbox_name;    /* UTF-8, resolved; in the arena */
+	bool is_committed;           /* something was passed on, or a write was sent: no retry */
+	unsigned n_tries;
+	uint64_t leased_us, wait_started_us;
+};
+
+/* A job of `size` bytes (>= sizeof(struct api_job)) in the exchange's arena; NULL
+ * (and 503 replied) when memory ends. */
+void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,
+		  struct imap_credential *credential, size_t size, const struct api_job_handler *handler);
+/* From here on the job owns the reply. */
+void api_job_start(struct api_job *job, const struct api_job_spec *spec);
+struct imap_session *api_job_session(const struct api_job *job);
+const struct imap_selected *api_job_selected(const struct api_job *job);
+/* Checks what a start() returned: NULL means no memory, and ends the job with 503. */
+bool api_job_started(struct api_job *job, const void *call_or_stream);
+/* Call first in each done: forgets job->call. True: go on. False: the error has been
+ * dealt with (retried, or replied as a problem), and the job is gone: return. */
+bool api_job_check(struct api_job *job, const struct gp_error *error);
+/* Ends the job with a problem. */
+void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
+	GP_PRINTF(4, 5);
+/* All IMAP work is done: ends the lease, stops the deadline, notes the timings, calls
+ * handler->free, and returns the exchange, to be replied to at once. The job's memory
+ * stays valid as long as the exchange does. */
+struct api_exchange *api_job_finish(struct api_job *job);
+/* For streams: the deadline from now on counts from the last progress. */
+void api_job_touch(struct api_job *job);
+
+#endif

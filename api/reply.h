@@ -1,0 +1,41 @@
+/*
+ * Replies: headers and JSON bodies. Every reply goes through here, so that every one
+ * has X-Request-Id, Server-Timing, CORS, X-Content-Type-Options and a cache policy.
+ */
+#ifndef GP_API_REPLY_H
+#define GP_API_REPLY_H
+
+#include <jansson.h>
+
+#include "api/problem.h"
+
+/* Adds a header; a value with CR, LF or NUL is dropped and logged; NULL values are
+ * ignored. `value` is copied into the exchange's arena. */
+void api_header_add(struct api_exchange *exchange, const char *name, const char *value);
+void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...) GP_PRINTF(3, 4);
+
+/* Serialises (compact, or indented with ?pretty=1), ends with a newline, replies. The
+ * value is stolen. Strings in it must be valid UTF-8. Memory or cap: 503. Default
+ * Cache-Control is "private, no-cache". */
+void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value);
+/* The text as it is; `content_type` static. */
+void api_reply_text(struct api_exchange *exchange, unsigned status, const char *content_type, struct span text);
+/* A reply without a body: 204, 304. */
+void api_reply_empty(struct api_exchange *exchange, unsigned status);
+/* Adds the common headers, then begins the stream (exchange->ops->stream_begin). */
+void api_stream_begin(struct api_exchange *exchange, unsigned status, int64_t content_length,
+		      const struct api_stream_events *events, void *ctx);
+
+/* A JSON string from any bytes: valid UTF-8 with U+FFFD for what is not; json_null()
+ * for NIL. New reference, NULL when memory ends. */
+json_t *api_json_text(struct span text);
+/* json_object_set_new() for members: a NULL value (no memory) or a failure marks the
+ * exchange as out of memory: api_reply_json() then answers 503. */
+void api_json_set(json_t *object, const char *name, json_t *value);
+/* RFC 3339, "2026-01-31T12:00:00Z", or with an offset in minutes; NULL: no memory. */
+json_t *api_json_utc(int64_t seconds);
+json_t *api_json_date(int64_t seconds, int offset_minutes);
+/* Decimal string. */
+json_t *api_json_number_string(uint64_t number);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * Every cap of the program that is not an option. 0 never means unlimited.
+ * docs/limits.md lists them with their reasons. Sizes are bytes, times
+ * milliseconds.
+ */
+#ifndef GP_BASE_LIMITS_H
+#define GP_BASE_LIMITS_H
+
+#define GP_KIB ((size_t)1024)
+#define GP_MIB (1024 * GP_KIB)
+
+/* from the IMAP server */
+#define GP_MAX_IMAP_LINE (8 * GP_MIB)            /* one line of a response, literals not counted */
+#define GP_MAX_IMAP_RESPONSE (16 * GP_MIB)       /* one response, literals counted */
+#define GP_MAX_IMAP_LITERAL (2 * GP_MIB)         /* a longer literal is passed over and its item lost */
+#define GP_MAX_IMAP_NESTING 100                  /* parentheses */
+#define GP_MAX_IMAP_PARTS 10000                  /* parts of one body structure */
+#define GP_MAX_IMAP_ADDRESSES 10000              /* addresses of one envelope */
+#define GP_MAX_IMAP_UID_RANGES ((size_t)1000000) /* ranges of one UID set: 8 bytes each */
+#define GP_MAX_IMAP_LIST_ENTRIES 100000          /* mailboxes of one account */
+#define GP_MAX_IMAP_PARSE_ARENA (32 * GP_MIB)
+
+/* to the IMAP server */
+#define GP_MAX_IMAP_COMMAND (256 * GP_KIB) /* one command, literals counted */
+#define GP_MAX_IMAP_SET_BYTES 7000         /* one UID set in a command: longer ones are split */
+#define GP_STREAM_WINDOW (256 * GP_KIB)    /* one partial FETCH of a streamed body */
+
+/* from the HTTP client */
+#define GP_MAX_TARGET (8 * GP_KIB)
+#define GP_MAX_QUERY_PARAMETERS 200
+#define GP_MAX_JSON_BODY GP_MIB
+#define GP_MAX_JSON_DEPTH 32
+#define GP_HEADER_DEADLINE_MS 20000
+
+/* to the HTTP client */
+#define GP_MAX_JSON_REPLY (64 * GP_MIB)
+#define GP_MAX_REQUEST_ARENA (64 * GP_MIB)
+
+/* pool */
+#define GP_MAX_WAITING_PER_ACCOUNT 1000
+#define GP_MAX_SESSION_AGE_MS (15 * 60 * 1000) /* then it logs in anew: a changed password takes hold */
+#define GP_SESSION_KEEPALIVE_MS (2 * 60 * 1000)
+#define GP_DRAIN_MS 30000
+
+#endif

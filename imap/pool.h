@@ -1,0 +1,77 @@
+/*
+ * The pool: which session serves whom.
+ *
+ * A session belongs to exactly one credential. A *lease* is the right of one
+ * operation to run calls on a session, with a mailbox selected (or none needed).
+ * Several leases share a session when they want the same mailbox in a mode that it
+ * is open in: their commands are pipelined. A session is re-SELECTed only when no
+ * lease holds its mailbox.
+ *
+ * Choice, in this order: a session with the mailbox selected and few leases; an idle
+ * one; a new one under the account's and the total cap; the least loaded one with
+ * the mailbox selected; else the lease waits in the account's queue, in order, under
+ * its deadline. Bulk leases (streams) are kept apart from short ones where another
+ * session can be had.
+ *
+ * Failures are the account's own: a server's connection limit lowers the account's
+ * cap; GP_AUTH ends all leases that wait for that login. Idle sessions are kept
+ * alive by NOOP and logged out after the idle timeout; sessions older than
+ * GP_MAX_SESSION_AGE_MS take no new lease, so that a changed password takes hold.
+ */
+#ifndef GP_IMAP_POOL_H
+#define GP_IMAP_POOL_H
+
+#include "imap/calls.h"
+
+struct imap_pool;
+struct imap_lease;
+
+struct imap_pool_config {
+	struct imap_network *network;         /* borrow */
+	const struct imap_endpoint *endpoint; /* borrow */
+	struct gp_timers *timers;             /* borrow */
+	size_t max_sessions_per_account, max_sessions;
+	uint64_t connect_timeout_ms, idle_timeout_ms, silence_timeout_ms;
+};
+
+struct imap_pool *imap_pool_new(const struct imap_pool_config *config);
+/* No lease may be left. Closes all sessions at once. */
+void imap_pool_free(struct imap_pool **pool);
+/* No new lease is granted (GP_DRAINING); sessions log out as their leases end.
+ * `done` comes once, from the loop, when no session is left. */
+void imap_pool_drain(struct imap_pool *pool, void (*done)(void *ctx), void *ctx);
+
+struct imap_lease_spec {
+	struct imap_credential *credential; /* a reference is taken */
+	struct span mailbox;                /* UTF-8, copied; NIL: none is needed */
+	bool is_write;                      /* SELECT rather than EXAMINE */
+	bool is_bulk;
+	uint64_t deadline_at_ms; /* GP_DEADLINE when it is not granted by then */
+};
+
+/* Exactly once, from the loop: granted (error NULL), or failed, and then the lease is
+ * gone already. */
+typedef void (*imap_lease_fn)(void *ctx, struct imap_lease *lease, const struct gp_error *error);
+
+/* NULL when memory ends. */
+struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec, imap_lease_fn done,
+				    void *ctx);
+/* Ends a granted lease, or cancels one that waits (then no callback comes). All its
+ * calls must have ended or been cancelled. `is_suspect`: the server was silent, or the
+ * stream's position is in doubt: the session takes no new lease and is closed when
+ * nothing moves on it. Leaves NULL; NULL is a no-op. */
+void imap_lease_end(struct imap_lease **lease, bool is_suspect);
+/* The session of a granted lease, also after its connection was lost (calls then end
+ * with GP_LOST). Asserts that it is the lease's own credential's. */
+struct imap_session *imap_lease_session(const struct imap_lease *lease);
+/* How long it waited for a session to be free, not counting connecting and selecting. */
+uint64_t imap_lease_queue_ms(const struct imap_lease *lease);
+
+struct imap_pool_stats {
+	size_t n_accounts, n_sessions, n_leases, n_waiting;
+	uint64_t n_logins, n_login_failures;
+};
+
+void imap_pool_stats(const struct imap_pool *pool, struct imap_pool_stats *stats_out);
+
+#endif

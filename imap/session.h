@@ -1,0 +1,205 @@
+/*
+ * One authenticated conversation with an IMAP server.
+ *
+ * A session connects, secures, authenticates and then runs commands, pipelined
+ * where RFC 3501 section 5.5 permits. It owns its transport and its parser. Who
+ * uses it: the pool makes and closes sessions; typed calls (imap/calls.h) make
+ * commands on them; nobody else sees either.
+ *
+ *   NEW → CONNECTING → GREETING → [STARTTLS → SECURING] → AUTHENTICATING → READY → LOGOUT → CLOSED
+ *
+ * Commands wait in one queue and are sent in order. Barriers (SELECT, EXAMINE,
+ * AUTHENTICATE, STARTTLS, LOGOUT …) wait until nothing is in flight and let nothing
+ * pass; a command with a synchronising literal holds those behind it until its last
+ * "+" came. What is queued in one turn of the loop goes out in one write.
+ *
+ * Answers are routed: a tagged response ends its command; FETCH rows go to every
+ * command in flight that asked for that UID (or, for a FETCH by position, that
+ * position); ESEARCH by its tag; SEARCH, SORT, LIST, STATUS, … to the oldest command
+ * of that kind in flight. The mailbox state (EXISTS, EXPUNGE, UIDVALIDITY, …) is kept
+ * here. A reply to a tag that was never sent closes the session.
+ *
+ * Lifetimes. events->closed comes exactly once, from the loop, after every command
+ * has had its done; the session object stays until imap_session_free(). A command on
+ * a closed session ends with GP_LOST (from the loop). Callbacks may start and cancel
+ * commands and close the session; they must not free it: free it from a timer or from
+ * `closed`.
+ */
+#ifndef GP_IMAP_SESSION_H
+#define GP_IMAP_SESSION_H
+
+#include "base/timers.h"
+#include "imap/credential.h"
+#include "imap/response.h"
+#include "imap/transport.h"
+#include "imap/writer.h"
+
+/* ---- capabilities ---- */
+
+/* enum suffix, name on the wire */
+#define IMAP_CAPABILITY_MAP(X)                                                                      \
+	X(LITERAL_PLUS, "LITERAL+")                                                                 \
+	X(LITERAL_MINUS, "LITERAL-")                                                                \
+	X(SASL_IR, "SASL-IR")                                                                       \
+	X(AUTH_PLAIN, "AUTH=PLAIN")                                                                 \
+	X(LOGINDISABLED, "LOGINDISABLED")                                                           \
+	X(STARTTLS, "STARTTLS")                                                                     \
+	X(ID, "ID")                                                                                 \
+	X(ENABLE, "ENABLE")                                                                         \
+	X(NAMESPACE, "NAMESPACE")                                                                   \
+	X(UIDPLUS, "UIDPLUS")                                                                       \
+	X(MOVE, "MOVE")                                                                             \
+	X(UNSELECT, "UNSELECT")                                                                     \
+	X(IDLE, "IDLE")                                                                             \
+	X(NOTIFY, "NOTIFY")                                                                         \
+	X(SPECIAL_USE, "SPECIAL-USE")                                                               \
+	X(CREATE_SPECIAL_USE, "CREATE-SPECIAL-USE")                                                 \
+	X(LIST_EXTENDED, "LIST-EXTENDED")                                                           \
+	X(LIST_STATUS, "LIST-STATUS")                                                               \
+	X(CHILDREN, "CHILDREN")                                                                     \
+	X(CONDSTORE, "CONDSTORE")                                                                   \
+	X(QRESYNC, "QRESYNC")                                                                       \
+	X(ESEARCH, "ESEARCH")                                                                       \
+	X(SORT, "SORT")                                                                             \
+	X(SORT_DISPLAY, "SORT=DISPLAY")                                                             \
+	X(THREAD_REFERENCES, "THREAD=REFERENCES")                                                   \
+	X(THREAD_REFS, "THREAD=REFS")                                                               \
+	X(PARTIAL, "PARTIAL")                                                                       \
+	X(PREVIEW, "PREVIEW")                                                                       \
+	X(BINARY, "BINARY")                                                                         \
+	X(OBJECTID, "OBJECTID")                                                                     \
+	X(STATUS_SIZE, "STATUS=SIZE")                                                               \
+	X(APPENDLIMIT, "APPENDLIMIT")                                                               \
+	X(MULTIAPPEND, "MULTIAPPEND")                                                               \
+	X(WITHIN, "WITHIN")                                                                         \
+	X(ACL, "ACL")                                                                               \
+	X(LIST_MYRIGHTS, "LIST-MYRIGHTS")                                                           \
+	X(QUOTA, "QUOTA")                                                                           \
+	X(UTF8_ACCEPT, "UTF8=ACCEPT")                                                               \
+	X(GMAIL, "X-GM-EXT-1")
+
+enum imap_capability {
+#define X(name, wire) IMAP_CAP_##name,
+	IMAP_CAPABILITY_MAP(X)
+#undef X
+	IMAP_N_CAPABILITIES,
+};
+
+/* ---- the session ---- */
+
+#define IMAP_SESSION_STATE_MAP(X)                                                                   \
+	X(NEW) X(CONNECTING) X(GREETING) X(STARTTLS) X(SECURING) X(AUTHENTICATING) X(READY) X(LOGOUT) X(CLOSED)
+
+enum imap_session_state {
+#define X(name) IMAP_SESSION_##name,
+	IMAP_SESSION_STATE_MAP(X)
+#undef X
+};
+
+struct imap_session_config {
+	struct imap_network *network;         /* borrow */
+	const struct imap_endpoint *endpoint; /* borrow */
+	struct gp_timers *timers;             /* borrow */
+	struct imap_credential *credential;   /* a reference is taken */
+	uint64_t connect_timeout_ms;          /* until READY */
+	uint64_t silence_timeout_ms;          /* with a command in flight and no byte from the server: closed */
+};
+
+struct imap_session_events {
+	void (*ready)(void *ctx);
+	void (*closed)(void *ctx, const struct gp_error *error);
+	void (*idle)(void *ctx); /* READY, and the last command in flight or in the queue has ended */
+};
+
+struct imap_session;
+
+/* Starts connecting. NULL when memory ends. `events` and `ctx` are borrowed. */
+struct imap_session *imap_session_new(const struct imap_session_config *config,
+				      const struct imap_session_events *events, void *ctx);
+/* Closes if need be; no event comes any more. Commands still known get no done. */
+void imap_session_free(struct imap_session **session);
+/* Every command ends with `error`, the connection is closed, then `closed` comes (all
+ * from the loop). Idempotent. */
+void imap_session_close(struct imap_session *session, const struct gp_error *error);
+/* LOGOUT behind what is queued, then closes (after 2 s in any case). */
+void imap_session_logout(struct imap_session *session);
+
+enum imap_session_state imap_session_state(const struct imap_session *session);
+const struct imap_credential *imap_session_credential(const struct imap_session *session);
+bool imap_session_can(const struct imap_session *session, enum imap_capability capability);
+/* Some servers offer what they cannot do: stop using it in this session. */
+void imap_session_disable(struct imap_session *session, enum imap_capability capability);
+struct gp_timers *imap_session_timers(const struct imap_session *session);
+/* Commands in flight or in the queue. */
+size_t imap_session_n_commands(const struct imap_session *session);
+/* A number for the log. */
+uint64_t imap_session_id(const struct imap_session *session);
+uint64_t imap_session_ready_at_ms(const struct imap_session *session);
+uint64_t imap_session_last_received_ms(const struct imap_session *session);
+
+/* ---- the selected mailbox ---- */
+
+struct imap_selected {
+	char *mailbox; /* own: UTF-8; NULL: none is selected */
+	bool is_read_only; /* EXAMINE, or the server said READ-ONLY */
+	bool is_examine;   /* we asked for EXAMINE */
+	uint32_t uidvalidity, uidnext, exists;
+	uint64_t highestmodseq; /* as SELECT told it, raised by what came later; 0: none */
+	bool has_modseq;        /* CONDSTORE is in force here */
+	bool can_create_keywords; /* PERMANENTFLAGS has \* (or none was sent) */
+	uint64_t n_expunged; /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
+	uint64_t n_changes;  /* EXISTS, EXPUNGE, FETCH FLAGS … seen since SELECT */
+};
+
+/* Borrowed; changes as responses arrive. */
+const struct imap_selected *imap_session_selected(const struct imap_session *session);
+
+/* ---- commands: for imap/calls.c and the pool ---- */
+
+enum imap_command_kind {
+	IMAP_COMMAND_PLAIN,  /* only its tagged answer matters: NOOP, ID, … */
+	IMAP_COMMAND_FETCH,  /* rows of `uids` or positions; the tagged answer. STORE too */
+	IMAP_COMMAND_SEARCH, /* SEARCH, ESEARCH by tag */
+	IMAP_COMMAND_SORT,
+	IMAP_COMMAND_LIST,      /* LIST and STATUS rows (LIST-STATUS), MYRIGHTS */
+	IMAP_COMMAND_LSUB,
+	IMAP_COMMAND_STATUS,    /* the STATUS row whose raw name is that of `mailbox` */
+	IMAP_COMMAND_NAMESPACE,
+	IMAP_COMMAND_MYRIGHTS,
+	IMAP_COMMAND_SELECT,    /* barrier; changes the selected mailbox */
+};
+
+/* How a command ended. `response` is the tagged one, NULL when there was none
+ * (connection lost, closed). `error` is NULL exactly when the tagged answer was OK. */
+struct imap_result {
+	const struct imap_response *response;
+	const struct gp_error *error; /* NO, BAD, LOST, …; code and text from the server */
+};
+
+struct imap_command_spec {
+	enum imap_command_kind kind;
+	bool is_by_position;                        /* FETCH: first/last instead of uids */
+	uint32_t first_position, last_position;     /* both included; IMAP_UID_STAR is open */
+	const struct imap_uidset *uids;             /* borrow, until done or cancel */
+	struct span mailbox;                        /* STATUS, SELECT: UTF-8, copied */
+	bool is_examine;                            /* SELECT */
+	void (*untagged)(void *ctx, const struct imap_response *response); /* may be NULL */
+	void (*done)(void *ctx, const struct imap_result *result); /* exactly once, the last touch */
+	void *ctx;
+};
+
+struct imap_command;
+
+/* A command with its tag written; NULL when memory ends. Write the rest through
+ * imap_command_writer(), then submit. `name` is the command's: "UID FETCH". */
+struct imap_command *imap_command_new(struct imap_session *session, const char *name,
+				      const struct imap_command_spec *spec);
+struct imap_writer *imap_command_writer(struct imap_command *command);
+/* Takes it into the queue. A command that could not be written ends with the
+ * writer's status, and not a byte of it is sent. */
+void imap_command_submit(struct imap_command *command);
+/* No callback comes any more. What is not sent yet is taken out of the queue; what
+ * is in flight is drained. Leaves NULL; NULL is a no-op. */
+void imap_command_cancel(struct imap_command **command);
+
+#endif
