@@ -47,8 +47,8 @@ enum imap_mailbox_attribute {
 };
 
 struct imap_mailbox {
-	struct span name; /* UTF-8; the raw name (repaired) where it is no modified UTF-7 */
-	char delimiter;   /* 0: none */
+	struct span name;    /* UTF-8; the raw name (repaired) where it is no modified UTF-7 */
+	char delimiter;      /* 0: none */
 	unsigned attributes; /* enum imap_mailbox_attribute */
 	bool has_status;
 	struct imap_status status; /* what could be had; .mailbox is the raw name */
@@ -56,9 +56,9 @@ struct imap_mailbox {
 };
 
 struct imap_list_spec {
-	struct span pattern;  /* UTF-8; "*" for all, or a mailbox's name for one (wildcards in a name match more:
-				 the caller compares names) */
-	bool with_status;     /* counts: by LIST-STATUS, else STATUS for each selectable one, pipelined */
+	struct span pattern;   /* UTF-8; "*" for all, or a mailbox's name for one (wildcards in a name match more:
+				  the caller compares names) */
+	bool with_status;      /* counts: by LIST-STATUS, else STATUS for each selectable one, pipelined */
 	unsigned status_items; /* enum imap_status_item; those the server cannot do are left out */
 	bool with_my_rights;
 };
@@ -78,15 +78,15 @@ struct imap_call *imap_status_start(struct imap_session *session, struct span ma
 /* ---- messages ---- */
 
 struct imap_section_spec {
-	const char *section; /* "", "1.2", "HEADER", "2.MIME", … */
+	const char *section;  /* "", "1.2", "HEADER", "2.MIME", … */
 	uint64_t origin, len; /* len 0: all of it, bounded by GP_MAX_IMAP_LITERAL */
 };
 
 struct imap_fetch_spec {
-	const struct imap_uidset *uids; /* NULL: by position */
+	const struct imap_uidset *uids;         /* NULL: by position */
 	uint32_t first_position, last_position; /* last may be IMAP_UID_STAR */
-	unsigned items; /* enum imap_item; those the server cannot do are left out */
-	const struct span *fields; /* header fields: BODY.PEEK[HEADER.FIELDS (…)] */
+	unsigned items;                         /* enum imap_item; those the server cannot do are left out */
+	const struct span *fields;              /* header fields: BODY.PEEK[HEADER.FIELDS (…)] */
 	size_t n_fields;
 	const struct imap_section_spec *sections;
 	size_t n_sections;
@@ -123,8 +123,8 @@ struct imap_call *imap_store_start(struct imap_session *session, const struct im
 /* UID SEARCH: by ESEARCH where offered, CHARSET UTF-8 only when needed, with the
  * fallbacks for servers that lie about either. `uids` is borrowed; NULL on error. */
 typedef void (*imap_search_fn)(void *ctx, const struct gp_error *error, const struct imap_uidset *uids);
-struct imap_call *imap_search_start(struct imap_session *session, const struct imap_search *search,
-				    imap_search_fn done, void *ctx);
+struct imap_call *imap_search_start(struct imap_session *session, const struct imap_search *search, imap_search_fn done,
+				    void *ctx);
 
 enum imap_sort_key {
 	IMAP_SORT_ARRIVAL,
@@ -167,6 +167,7 @@ struct imap_stream_spec {
 	const char *section; /* as in imap_section_spec */
 	uint64_t origin;     /* the first byte wanted */
 	uint64_t len;        /* how many; UINT64_MAX: to the end */
+	size_t window;       /* bytes of one partial FETCH; 0: GP_STREAM_WINDOW, which is also the most */
 };
 
 struct imap_stream_events {

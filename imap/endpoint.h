@@ -23,7 +23,8 @@ struct imap_endpoint {
 /* Reads "imaps://host[:port]" or "imap://host[:port]" ("[v6]" too; defaults 993 and
  * 143; imap:// means STARTTLS). User info, a path other than "/", a query or a bad
  * port is GP_INVALID, and `error` says which. */
-enum gp_status imap_endpoint_parse(struct span url, struct imap_endpoint *endpoint_out, struct gp_error *error) GP_MUST_USE;
+enum gp_status imap_endpoint_parse(struct span url, struct imap_endpoint *endpoint_out,
+				   struct gp_error *error) GP_MUST_USE;
 /* localhost, 127.0.0.0/8 or ::1 */
 bool imap_endpoint_is_loopback(const struct imap_endpoint *endpoint);
 

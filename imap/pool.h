@@ -64,6 +64,9 @@ void imap_lease_end(struct imap_lease **lease, bool is_suspect);
 /* The session of a granted lease, also after its connection was lost (calls then end
  * with GP_LOST). Asserts that it is the lease's own credential's. */
 struct imap_session *imap_lease_session(const struct imap_lease *lease);
+/* True when the mailbox was selected for this very lease, so that its state is the
+ * server's of this moment; else a NOOP brings it up to date. */
+bool imap_lease_is_fresh(const struct imap_lease *lease);
 /* How long it waited for a session to be free, not counting connecting and selecting. */
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease);
 

@@ -100,14 +100,14 @@ struct imap_section {
 	struct span spec; /* between the brackets, as sent: "1.2.MIME", "HEADER.FIELDS (REFERENCES)" */
 	uint64_t origin;
 	bool has_origin;
-	bool is_too_long; /* the literal was over the cap and was passed over: value is NIL */
+	bool is_too_long;  /* the literal was over the cap and was passed over: value is NIL */
 	struct span value; /* NIL when the server said NIL */
 };
 
 struct imap_fetch {
 	uint32_t seq;
-	uint32_t uid;       /* 0 when the row has none */
-	unsigned items;     /* enum imap_item: what the row holds and could be read */
+	uint32_t uid;             /* 0 when the row has none */
+	unsigned items;           /* enum imap_item: what the row holds and could be read */
 	const struct span *flags; /* as sent, backslash kept: "\\Seen", "$Forwarded" */
 	size_t n_flags;
 	uint64_t modseq, size;
@@ -140,8 +140,8 @@ struct imap_status {
 };
 
 struct imap_list {
-	struct span mailbox; /* raw: modified UTF-7 (UTF-8 where enabled) */
-	char delimiter;      /* 0: NIL */
+	struct span mailbox;           /* raw: modified UTF-7 (UTF-8 where enabled) */
+	char delimiter;                /* 0: NIL */
 	const struct span *attributes; /* "\\HasChildren", as sent */
 	size_t n_attributes;
 };

@@ -37,57 +37,57 @@
 /* ---- capabilities ---- */
 
 /* enum suffix, name on the wire */
-#define IMAP_CAPABILITY_MAP(X)                                                                      \
-	X(LITERAL_PLUS, "LITERAL+")                                                                 \
-	X(LITERAL_MINUS, "LITERAL-")                                                                \
-	X(SASL_IR, "SASL-IR")                                                                       \
-	X(AUTH_PLAIN, "AUTH=PLAIN")                                                                 \
-	X(LOGINDISABLED, "LOGINDISABLED")                                                           \
-	X(STARTTLS, "STARTTLS")                                                                     \
-	X(ID, "ID")                                                                                 \
-	X(ENABLE, "ENABLE")                                                                         \
-	X(NAMESPACE, "NAMESPACE")                                                                   \
-	X(UIDPLUS, "UIDPLUS")                                                                       \
-	X(MOVE, "MOVE")                                                                             \
-	X(UNSELECT, "UNSELECT")                                                                     \
-	X(IDLE, "IDLE")                                                                             \
-	X(NOTIFY, "NOTIFY")                                                                         \
-	X(SPECIAL_USE, "SPECIAL-USE")                                                               \
-	X(CREATE_SPECIAL_USE, "CREATE-SPECIAL-USE")                                                 \
-	X(LIST_EXTENDED, "LIST-EXTENDED")                                                           \
-	X(LIST_STATUS, "LIST-STATUS")                                                               \
-	X(CHILDREN, "CHILDREN")                                                                     \
-	X(CONDSTORE, "CONDSTORE")                                                                   \
-	X(QRESYNC, "QRESYNC")                                                                       \
-	X(ESEARCH, "ESEARCH")                                                                       \
-	X(SORT, "SORT")                                                                             \
-	X(SORT_DISPLAY, "SORT=DISPLAY")                                                             \
-	X(THREAD_REFERENCES, "THREAD=REFERENCES")                                                   \
-	X(THREAD_REFS, "THREAD=REFS")                                                               \
-	X(PARTIAL, "PARTIAL")                                                                       \
-	X(PREVIEW, "PREVIEW")                                                                       \
-	X(BINARY, "BINARY")                                                                         \
-	X(OBJECTID, "OBJECTID")                                                                     \
-	X(STATUS_SIZE, "STATUS=SIZE")                                                               \
-	X(APPENDLIMIT, "APPENDLIMIT")                                                               \
-	X(MULTIAPPEND, "MULTIAPPEND")                                                               \
-	X(WITHIN, "WITHIN")                                                                         \
-	X(ACL, "ACL")                                                                               \
-	X(LIST_MYRIGHTS, "LIST-MYRIGHTS")                                                           \
-	X(QUOTA, "QUOTA")                                                                           \
-	X(UTF8_ACCEPT, "UTF8=ACCEPT")                                                               \
+#define IMAP_CAPABILITY_MAP(X)                                                                                         \
+	X(LITERAL_PLUS, "LITERAL+")                                                                                    \
+	X(LITERAL_MINUS, "LITERAL-")                                                                                   \
+	X(SASL_IR, "SASL-IR")                                                                                          \
+	X(AUTH_PLAIN, "AUTH=PLAIN")                                                                                    \
+	X(LOGINDISABLED, "LOGINDISABLED")                                                                              \
+	X(STARTTLS, "STARTTLS")                                                                                        \
+	X(ID, "ID")                                                                                                    \
+	X(ENABLE, "ENABLE")                                                                                            \
+	X(NAMESPACE, "NAMESPACE")                                                                                      \
+	X(UIDPLUS, "UIDPLUS")                                                                                          \
+	X(MOVE, "MOVE")                                                                                                \
+	X(UNSELECT, "UNSELECT")                                                                                        \
+	X(IDLE, "IDLE")                                                                                                \
+	X(NOTIFY, "NOTIFY")                                                                                            \
+	X(SPECIAL_USE, "SPECIAL-USE")                                                                                  \
+	X(CREATE_SPECIAL_USE, "CREATE-SPECIAL-USE")                                                                    \
+	X(LIST_EXTENDED, "LIST-EXTENDED")                                                                              \
+	X(LIST_STATUS, "LIST-STATUS")                                                                                  \
+	X(CHILDREN, "CHILDREN")                                                                                        \
+	X(CONDSTORE, "CONDSTORE")                                                                                      \
+	X(QRESYNC, "QRESYNC")                                                                                          \
+	X(ESEARCH, "ESEARCH")                                                                                          \
+	X(SORT, "SORT")                                                                                                \
+	X(SORT_DISPLAY, "SORT=DISPLAY")                                                                                \
+	X(THREAD_REFERENCES, "THREAD=REFERENCES")                                                                      \
+	X(THREAD_REFS, "THREAD=REFS")                                                                                  \
+	X(PARTIAL, "PARTIAL")                                                                                          \
+	X(PREVIEW, "PREVIEW")                                                                                          \
+	X(BINARY, "BINARY")                                                                                            \
+	X(OBJECTID, "OBJECTID")                                                                                        \
+	X(STATUS_SIZE, "STATUS=SIZE")                                                                                  \
+	X(APPENDLIMIT, "APPENDLIMIT")                                                                                  \
+	X(MULTIAPPEND, "MULTIAPPEND")                                                                                  \
+	X(WITHIN, "WITHIN")                                                                                            \
+	X(ACL, "ACL")                                                                                                  \
+	X(LIST_MYRIGHTS, "LIST-MYRIGHTS")                                                                              \
+	X(QUOTA, "QUOTA")                                                                                              \
+	X(UTF8_ACCEPT, "UTF8=ACCEPT")                                                                                  \
 	X(GMAIL, "X-GM-EXT-1")
 
 enum imap_capability {
 #define X(name, wire) IMAP_CAP_##name,
 	IMAP_CAPABILITY_MAP(X)
 #undef X
-	IMAP_N_CAPABILITIES,
+		IMAP_N_CAPABILITIES,
 };
 
 /* ---- the session ---- */
 
-#define IMAP_SESSION_STATE_MAP(X)                                                                   \
+#define IMAP_SESSION_STATE_MAP(X)                                                                                      \
 	X(NEW) X(CONNECTING) X(GREETING) X(STARTTLS) X(SECURING) X(AUTHENTICATING) X(READY) X(LOGOUT) X(CLOSED)
 
 enum imap_session_state {
@@ -140,15 +140,15 @@ uint64_t imap_session_last_received_ms(const struct imap_session *session);
 /* ---- the selected mailbox ---- */
 
 struct imap_selected {
-	char *mailbox; /* own: UTF-8; NULL: none is selected */
+	char *mailbox;     /* own: UTF-8; NULL: none is selected */
 	bool is_read_only; /* EXAMINE, or the server said READ-ONLY */
 	bool is_examine;   /* we asked for EXAMINE */
 	uint32_t uidvalidity, uidnext, exists;
-	uint64_t highestmodseq; /* as SELECT told it, raised by what came later; 0: none */
-	bool has_modseq;        /* CONDSTORE is in force here */
+	uint64_t highestmodseq;   /* as SELECT told it, raised by what came later; 0: none */
+	bool has_modseq;          /* CONDSTORE is in force here */
 	bool can_create_keywords; /* PERMANENTFLAGS has \* (or none was sent) */
-	uint64_t n_expunged; /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
-	uint64_t n_changes;  /* EXISTS, EXPUNGE, FETCH FLAGS … seen since SELECT */
+	uint64_t n_expunged;      /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
+	uint64_t n_changes;       /* EXISTS, EXPUNGE, FETCH FLAGS … seen since SELECT */
 };
 
 /* Borrowed; changes as responses arrive. */
@@ -161,12 +161,12 @@ enum imap_command_kind {
 	IMAP_COMMAND_FETCH,  /* rows of `uids` or positions; the tagged answer. STORE too */
 	IMAP_COMMAND_SEARCH, /* SEARCH, ESEARCH by tag */
 	IMAP_COMMAND_SORT,
-	IMAP_COMMAND_LIST,      /* LIST and STATUS rows (LIST-STATUS), MYRIGHTS */
+	IMAP_COMMAND_LIST, /* LIST and STATUS rows (LIST-STATUS), MYRIGHTS */
 	IMAP_COMMAND_LSUB,
-	IMAP_COMMAND_STATUS,    /* the STATUS row whose raw name is that of `mailbox` */
+	IMAP_COMMAND_STATUS, /* the STATUS row whose raw name is that of `mailbox` */
 	IMAP_COMMAND_NAMESPACE,
 	IMAP_COMMAND_MYRIGHTS,
-	IMAP_COMMAND_SELECT,    /* barrier; changes the selected mailbox */
+	IMAP_COMMAND_SELECT, /* barrier; changes the selected mailbox */
 };
 
 /* How a command ended. `response` is the tagged one, NULL when there was none
@@ -178,13 +178,13 @@ struct imap_result {
 
 struct imap_command_spec {
 	enum imap_command_kind kind;
-	bool is_by_position;                        /* FETCH: first/last instead of uids */
-	uint32_t first_position, last_position;     /* both included; IMAP_UID_STAR is open */
-	const struct imap_uidset *uids;             /* borrow, until done or cancel */
-	struct span mailbox;                        /* STATUS, SELECT: UTF-8, copied */
-	bool is_examine;                            /* SELECT */
+	bool is_by_position;                                               /* FETCH: first/last instead of uids */
+	uint32_t first_position, last_position;                            /* both included; IMAP_UID_STAR is open */
+	const struct imap_uidset *uids;                                    /* borrow, until done or cancel */
+	struct span mailbox;                                               /* STATUS, SELECT: UTF-8, copied */
+	bool is_examine;                                                   /* SELECT */
 	void (*untagged)(void *ctx, const struct imap_response *response); /* may be NULL */
-	void (*done)(void *ctx, const struct imap_result *result); /* exactly once, the last touch */
+	void (*done)(void *ctx, const struct imap_result *result);         /* exactly once, the last touch */
 	void *ctx;
 };
 

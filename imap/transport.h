@@ -15,8 +15,8 @@
 #include "imap/endpoint.h"
 
 struct imap_transport_events {
-	void (*connected)(void *ctx); /* the first byte may be sent; TLS is up where it is implicit */
-	void (*secured)(void *ctx);   /* after start_tls() */
+	void (*connected)(void *ctx);                   /* the first byte may be sent; TLS is up where it is implicit */
+	void (*secured)(void *ctx);                     /* after start_tls() */
 	void (*received)(void *ctx, struct span bytes); /* borrowed for the call; close() is allowed in it */
 	void (*closed)(void *ctx, const struct gp_error *error);
 };

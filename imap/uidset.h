@@ -23,8 +23,8 @@ struct imap_uidset {
 
 void imap_uidset_init(struct imap_uidset *set);
 void imap_uidset_deinit(struct imap_uidset *set);
-/* Adds a range (in either order) anywhere; appending in ascending or descending
- * order costs O(1) amortised for ascending. GP_LIMIT past GP_MAX_IMAP_UID_RANGES. */
+/* Adds a range (in either order) anywhere: O(1) amortised when they come in ascending
+ * order, else up to O(n) each. GP_LIMIT past GP_MAX_IMAP_UID_RANGES. */
 enum gp_status imap_uidset_add(struct imap_uidset *set, uint32_t first, uint32_t last) GP_MUST_USE;
 enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_uidset *other) GP_MUST_USE;
 /* "1,5:9,12:*": GP_INVALID for 0, an empty item or a number over 32 bits. Descending
@@ -36,8 +36,8 @@ uint64_t imap_uidset_count(const struct imap_uidset *set);
 bool imap_uidset_is_empty(const struct imap_uidset *set);
 /* The `limit` highest UIDs that are below `below` (UINT32_MAX + 1ull: all), ascending,
  * added to `*out`; returns their number through n_out. */
-enum gp_status imap_uidset_highest(const struct imap_uidset *set, uint64_t below, size_t limit,
-				   struct imap_uidset *out, size_t *n_out) GP_MUST_USE;
+enum gp_status imap_uidset_highest(const struct imap_uidset *set, uint64_t below, size_t limit, struct imap_uidset *out,
+				   size_t *n_out) GP_MUST_USE;
 /* How many members are below `uid`. */
 uint64_t imap_uidset_count_below(const struct imap_uidset *set, uint64_t uid);
 /* Writes the set in ascending order, from range index *at on, until `max_bytes`

@@ -27,10 +27,12 @@ struct imap_writer {
 	size_t *sync_points; /* own: offsets into bytes, ascending */
 	size_t n_sync_points;
 	enum imap_literal_mode literals;
-	bool is_utf8;      /* ENABLE UTF8=ACCEPT is in force: names go as UTF-8 */
-	bool needs_space;  /* a separator goes before the next argument */
-	bool has_secret;   /* the log shows only the command's name */
+	bool is_utf8;       /* ENABLE UTF8=ACCEPT is in force: names go as UTF-8 */
+	bool is_gmail;      /* X-GM-EXT-1 without OBJECTID: ids are searched for by X-GM-MSGID, X-GM-THRID */
+	bool needs_space;   /* a separator goes before the next argument */
+	bool has_secret;    /* the log shows only the command's name */
 	bool needs_charset; /* an 8-bit search string was written */
+	size_t n_open;      /* parentheses */
 	enum gp_status status;
 };
 
