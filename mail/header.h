@@ -30,14 +30,14 @@ enum gp_status mail_decode_param(const struct mail_param *params, size_t n_param
 /* A file name from Content-Disposition and Content-Type parameters: filename*,
  * filename, name*, name. Path separators and control characters are replaced. */
 enum gp_status mail_decode_filename(const struct mail_param *disposition_params, size_t n_disposition_params,
-				    const struct mail_param *type_params, size_t n_type_params,
-				    struct gp_buffer *out, bool *found_out) GP_MUST_USE;
+				    const struct mail_param *type_params, size_t n_type_params, struct gp_buffer *out,
+				    bool *found_out) GP_MUST_USE;
 
 /* The ids of a Message-ID, In-Reply-To or References field, without angle brackets,
  * at most 1000, into the arena. Text that is no msg-id is passed over; a bare id
  * without brackets counts when there is nothing else. */
-enum gp_status mail_parse_ids(struct span raw, struct gp_arena *arena, struct span **ids_out, size_t *n_ids_out)
-	GP_MUST_USE;
+enum gp_status mail_parse_ids(struct span raw, struct gp_arena *arena, struct span **ids_out,
+			      size_t *n_ids_out) GP_MUST_USE;
 
 /* A Date field. Seconds since 1970 UTC and its own offset in minutes; false if it
  * cannot be read. Years 1 to 9999. */
