@@ -28,6 +28,7 @@ struct api_header {
 	const char *value; /* static or in the exchange's arena; no CR or LF: checked where it is added */
 };
 
+struct api_app;
 struct api_exchange;
 
 struct api_stream_events {
@@ -66,14 +67,19 @@ struct api_exchange {
 	struct span body;       /* whole; NIL when there was none */
 	bool is_body_too_large; /* it was over GP_MAX_JSON_BODY and was not kept: 413 where a body is read */
 	bool is_tls;
-	char request_id[65];    /* the caller's when it is a sane token, else made */
-	uint64_t started_us;    /* monotonic */
-	struct gp_arena arena;  /* initialised by the gateway, freed by it */
+	char request_id[65];   /* the caller's when it is a sane token, else made */
+	uint64_t started_us;   /* monotonic */
+	struct gp_arena arena; /* initialised by the gateway, freed by it */
 
 	/* the reply: filled by this room */
 	struct api_header headers[API_MAX_REPLY_HEADERS];
 	size_t n_headers;
 	uint64_t queue_us, imap_us; /* for Server-Timing */
+	struct api_app *app;        /* borrow: set by api_handle(); whoever replies without it sets it */
+	bool is_pretty;             /* ?pretty=1 */
+	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
+	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
+	uint64_t n_json_failures;   /* see api_json_set() */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);
@@ -81,7 +87,6 @@ struct api_exchange {
 };
 
 /* Entry of the room: guards, routes, authenticates, handles. */
-struct api_app;
 void api_handle(struct api_app *app, struct api_exchange *exchange);
 
 #endif

@@ -38,7 +38,7 @@ struct api_mailbox_ref {
 
 struct api_job_spec {
 	struct api_mailbox_ref mailbox; /* both empty: none is selected */
-	bool is_write;                  /* SELECT; and never retried after a command was sent */
+	bool is_write;                  /* SELECT; the handler sets job->is_committed before it sends the write */
 	bool is_bulk;
 	bool has_uidvalidity; /* 410 when the mailbox has another */
 	uint32_t uidvalidity;
@@ -52,12 +52,16 @@ struct api_job {
 	struct api_target target;              /* parsed, set by the router before the handler runs */
 	struct imap_credential *credential;    /* own (a reference) */
 	struct api_job_spec spec;
-	struct imap_lease *lease;    /* own */
+	struct imap_lease *lease; /* own */
+	/* Calls that run beside `call`, in the same round trip: the handler sets its slot NULL
+	 * first in its done; what is left is cancelled with the job. */
+	struct imap_call *beside[2]; /* own while they run */
 	struct imap_call *call;      /* own while it runs: set it from …_start(), the job cancels it */
 	struct imap_stream *stream;  /* own while it runs, likewise */
 	struct gp_timer deadline;
-	struct span mailbox_name;    /* UTF-8, resolved; in the arena */
-	bool is_committed;           /* something was passed on, or a write was sent: no retry */
+	struct span mailbox_name; /* UTF-8, resolved; in the arena */
+	bool is_committed;        /* something was passed on, or a write was sent: no retry */
+	bool has_run;             /* handler->run() was called since the last reset */
 	unsigned n_tries;
 	uint64_t leased_us, wait_started_us;
 };
@@ -66,23 +70,29 @@ struct api_job {
  * (and 503 replied) when memory ends. */
 void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,
 		  struct imap_credential *credential, size_t size, const struct api_job_handler *handler);
-/* From here on the job owns the reply. */
+/* From here on the job owns the reply: it may have been given (and the job be gone)
+ * when this returns. */
 void api_job_start(struct api_job *job, const struct api_job_spec *spec);
 struct imap_session *api_job_session(const struct api_job *job);
 const struct imap_selected *api_job_selected(const struct api_job *job);
+/* Sends a NOOP ahead of what follows (in beside[0], nobody waits for it) unless the
+ * mailbox was selected just now: what is read next is then as the server has it. */
+void api_job_freshen(struct api_job *job);
 /* Checks what a start() returned: NULL means no memory, and ends the job with 503. */
 bool api_job_started(struct api_job *job, const void *call_or_stream);
-/* Call first in each done: forgets job->call. True: go on. False: the error has been
+/* Call first in each done: forgets job->call and job->stream, of which only one runs at
+ * a time. True: go on. False: the error has been
  * dealt with (retried, or replied as a problem), and the job is gone: return. */
 bool api_job_check(struct api_job *job, const struct gp_error *error);
-/* Ends the job with a problem. */
+/* Ends the job with a problem; a stream that has begun breaks off instead. */
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
 	GP_PRINTF(4, 5);
 /* All IMAP work is done: ends the lease, stops the deadline, notes the timings, calls
  * handler->free, and returns the exchange, to be replied to at once. The job's memory
  * stays valid as long as the exchange does. */
 struct api_exchange *api_job_finish(struct api_job *job);
-/* For streams: the deadline from now on counts from the last progress. */
+/* For streams: the deadline from now on counts from the last progress. Also brings
+ * Server-Timing up to date: call it before api_stream_begin(). */
 void api_job_touch(struct api_job *job);
 
 #endif

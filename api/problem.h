@@ -12,27 +12,27 @@
 #include "api/exchange.h"
 
 /* enum suffix, slug, HTTP status, retryable, title */
-#define API_PROBLEM_MAP(X)                                                                          \
-	X(BAD_REQUEST, "bad-request", 400, false, "The request is malformed")                       \
-	X(UNAUTHORIZED, "unauthorized", 401, false, "Authentication is needed")                     \
-	X(FORBIDDEN, "forbidden", 403, false, "Not allowed")                                        \
-	X(NOT_FOUND, "not-found", 404, false, "There is no such resource")                          \
-	X(METHOD_NOT_ALLOWED, "method-not-allowed", 405, false, "This resource has no such method") \
-	X(NOT_ACCEPTABLE, "not-acceptable", 406, false, "No such representation")                   \
-	X(CONFLICT, "conflict", 409, false, "The state of the mailbox does not allow this")         \
-	X(GONE, "gone", 410, false, "The mailbox has moved on")                                     \
-	X(PRECONDITION_FAILED, "precondition-failed", 412, false, "Somebody else was first")        \
-	X(TOO_LARGE, "too-large", 413, false, "The body is too large")                              \
-	X(URI_TOO_LONG, "uri-too-long", 414, false, "The target is too long")                       \
-	X(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", 415, false, "No such media type here")  \
-	X(RANGE_NOT_SATISFIABLE, "range-not-satisfiable", 416, false, "The range cannot be met")    \
-	X(UNPROCESSABLE, "unprocessable", 422, false, "Understood, but it cannot be done")          \
-	X(TOO_MANY_REQUESTS, "too-many-requests", 429, true, "Slow down")                           \
-	X(HEADERS_TOO_LARGE, "headers-too-large", 431, false, "The header fields are too large")    \
-	X(INTERNAL, "internal", 500, false, "A defect of the gateway")                              \
-	X(UPSTREAM_FAILED, "upstream-failed", 502, true, "The IMAP server failed")                  \
-	X(UNAVAILABLE, "unavailable", 503, true, "Not now")                                         \
-	X(UPSTREAM_TIMEOUT, "upstream-timeout", 504, true, "The IMAP server did not answer in time") \
+#define API_PROBLEM_MAP(X)                                                                                             \
+	X(BAD_REQUEST, "bad-request", 400, false, "The request is malformed")                                          \
+	X(UNAUTHORIZED, "unauthorized", 401, false, "Authentication is needed")                                        \
+	X(FORBIDDEN, "forbidden", 403, false, "Not allowed")                                                           \
+	X(NOT_FOUND, "not-found", 404, false, "There is no such resource")                                             \
+	X(METHOD_NOT_ALLOWED, "method-not-allowed", 405, false, "This resource has no such method")                    \
+	X(NOT_ACCEPTABLE, "not-acceptable", 406, false, "No such representation")                                      \
+	X(CONFLICT, "conflict", 409, false, "The state of the mailbox does not allow this")                            \
+	X(GONE, "gone", 410, false, "The mailbox has moved on")                                                        \
+	X(PRECONDITION_FAILED, "precondition-failed", 412, false, "Somebody else was first")                           \
+	X(TOO_LARGE, "too-large", 413, false, "The body is too large")                                                 \
+	X(URI_TOO_LONG, "uri-too-long", 414, false, "The target is too long")                                          \
+	X(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", 415, false, "No such media type here")                     \
+	X(RANGE_NOT_SATISFIABLE, "range-not-satisfiable", 416, false, "The range cannot be met")                       \
+	X(UNPROCESSABLE, "unprocessable", 422, false, "Understood, but it cannot be done")                             \
+	X(TOO_MANY_REQUESTS, "too-many-requests", 429, true, "Slow down")                                              \
+	X(HEADERS_TOO_LARGE, "headers-too-large", 431, false, "The header fields are too large")                       \
+	X(INTERNAL, "internal", 500, false, "A defect of the gateway")                                                 \
+	X(UPSTREAM_FAILED, "upstream-failed", 502, true, "The IMAP server failed")                                     \
+	X(UNAVAILABLE, "unavailable", 503, true, "Not now")                                                            \
+	X(UPSTREAM_TIMEOUT, "upstream-timeout", 504, true, "The IMAP server did not answer in time")                   \
 	X(OVER_QUOTA, "over-quota", 507, false, "The account is over its quota")
 
 enum api_problem {

@@ -8,17 +8,32 @@
 
 #include "api/target.h"
 
+#define API_MAX_KNOWN_PARAMETERS 64
+
 struct api_query {
 	struct api_target *target; /* borrow */
 	struct gp_arena *arena;    /* borrow */
 	struct gp_error error;     /* GP_INVALID: names the parameter */
+	/* what was asked for, to suggest for a typo; past the cap nothing is suggested */
+	const char *known[API_MAX_KNOWN_PARAMETERS]; /* borrow: static names */
+	size_t n_known;
 };
+
+/* A value for people, in one line of an error: at most 60 bytes of valid UTF-8 without
+ * control characters, "…" behind what was cut. Use within the full expression:
+ * api_excerpt(value).text */
+struct api_excerpt {
+	char text[72];
+};
+struct api_excerpt api_excerpt(struct span value);
 
 void api_query_init(struct api_query *query, struct api_target *target, struct gp_arena *arena);
 /* NIL when absent. A parameter that may not repeat and does is an error. */
 struct span api_query_text(struct api_query *query, const char *name);
 /* The n-th (0, 1, …) value of a repeatable parameter; false past the last. */
 bool api_query_nth(struct api_query *query, const char *name, size_t n, struct span *value_out);
+/* The same with the raw value beside it; NULL past the last. */
+const struct api_param *api_query_param(struct api_query *query, const char *name, size_t n);
 /* "1", "true" / "0", "false"; `fallback` when absent. An empty value ("?pretty") is true. */
 bool api_query_bool(struct api_query *query, const char *name, bool fallback);
 /* -1 absent, 0 or 1 */

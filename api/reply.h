@@ -13,13 +13,20 @@
  * ignored. `value` is copied into the exchange's arena. */
 void api_header_add(struct api_exchange *exchange, const char *name, const char *value);
 void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...) GP_PRINTF(3, 4);
+bool api_header_is_set(const struct api_exchange *exchange, const char *name);
+void api_header_remove(struct api_exchange *exchange, const char *name);
 
 /* Serialises (compact, or indented with ?pretty=1), ends with a newline, replies. The
  * value is stolen. Strings in it must be valid UTF-8. Memory or cap: 503. Default
  * Cache-Control is "private, no-cache". */
 void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value);
+/* The same as 200 with a weak ETag of the body, or 304 when If-None-Match has it. */
+void api_reply_json_tagged(struct api_exchange *exchange, json_t *value);
 /* The text as it is; `content_type` static. */
 void api_reply_text(struct api_exchange *exchange, unsigned status, const char *content_type, struct span text);
+/* The same for what has been written already: the buffer's memory is taken. NULL as
+ * `content_type`: none is sent. */
+void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char *content_type, struct gp_buffer *body);
 /* A reply without a body: 204, 304. */
 void api_reply_empty(struct api_exchange *exchange, unsigned status);
 /* Adds the common headers, then begins the stream (exchange->ops->stream_begin). */
@@ -29,9 +36,12 @@ void api_stream_begin(struct api_exchange *exchange, unsigned status, int64_t co
 /* A JSON string from any bytes: valid UTF-8 with U+FFFD for what is not; json_null()
  * for NIL. New reference, NULL when memory ends. */
 json_t *api_json_text(struct span text);
-/* json_object_set_new() for members: a NULL value (no memory) or a failure marks the
- * exchange as out of memory: api_reply_json() then answers 503. */
+/* json_object_set_new() for members: `object` may be NULL, `value` is stolen. A NULL
+ * value (no memory) or a failure is counted, and api_reply_json() answers 503 when the
+ * count has moved since the exchange began: the object cannot be trusted. */
 void api_json_set(json_t *object, const char *name, json_t *value);
+/* json_array_append_new(), likewise. */
+void api_json_append(json_t *array, json_t *value);
 /* RFC 3339, "2026-01-31T12:00:00Z", or with an offset in minutes; NULL: no memory. */
 json_t *api_json_utc(int64_t seconds);
 json_t *api_json_date(int64_t seconds, int offset_minutes);

@@ -16,7 +16,7 @@ struct api_request {
 	struct api_app *app;
 	struct api_exchange *exchange;
 	struct api_target target;
-	struct api_query query;             /* `mailbox`, `pretty` and `uidValidity` are read already where they apply */
+	struct api_query query; /* `mailbox`, `pretty` and `uidValidity` are read already where they apply */
 	struct imap_credential *credential; /* borrow: NULL for resources that need none */
 	/* what the path names */
 	bool is_mailbox_in_path;

@@ -19,13 +19,14 @@ struct api_segment {
 
 struct api_param {
 	struct span name, value; /* decoded ("+" in the query is a space); in the arena, NUL behind them */
+	struct span raw_value;   /* as sent: tells a plain "@" from "%40" */
 	bool is_used;            /* api_query_* marks what a handler reads */
 };
 
 struct api_target {
 	struct api_segment segments[API_MAX_SEGMENTS];
 	size_t n_segments;
-	bool has_trailing_slash; /* "/mailboxes/" is not "/mailboxes" */
+	bool has_trailing_slash;  /* "/mailboxes/" is not "/mailboxes" */
 	struct api_param *params; /* own, in the arena */
 	size_t n_params;
 };
@@ -34,8 +35,9 @@ struct api_target {
  * GP_LIMIT: too long or too many; GP_NO_MEMORY. */
 enum gp_status api_target_parse(struct span target, struct gp_arena *arena, struct api_target *target_out,
 				struct gp_error *error) GP_MUST_USE;
-/* Percent-encodes for one path segment or query value as encodeURIComponent does,
- * except that it leaves "$" as it is; into the arena, NULL when memory ends. */
+/* Percent-encodes for one path segment, query value or RFC 8187 value: all but letters,
+ * digits and "-_.!~$" (encodeURIComponent leaves "*'()" too, but an apostrophe can end
+ * an attribute of HTML); into the arena, NULL when memory ends. */
 char *api_percent_encode(struct gp_arena *arena, struct span utf8);
 
 #endif

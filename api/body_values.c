@@ -1,0 +1,342 @@
+#include "api/body_values.h"
+
+#include <stdlib.h>
+
+#include "base/utf8.h"
+#include "mail/text.h"
+
+#define PREVIEW_BYTES (4 * GP_KIB) /* encoded, of the part that a preview is made from */
+
+struct api_body_want {
+	uint32_t uid;
+	json_t *message;              /* borrow: it belongs to the reply that is being built */
+	const struct mail_part *part; /* borrow: in the job's arena */
+	bool is_preview;
+	bool is_done;
+	uint64_t encoded_bytes; /* how much of the part is asked for */
+};
+
+void api_body_values_init(struct api_body_values *values, struct api_job *job, size_t max_bytes, uint64_t budget,
+			  void (*done)(struct api_job *job))
+{
+	*values = (struct api_body_values){.job = job, .max_bytes = max_bytes, .budget = budget, .done = done};
+}
+
+void api_body_values_deinit(struct api_body_values *values)
+{
+	free(values->wants);
+	values->wants = NULL;
+	values->n_wants = values->size = 0;
+}
+
+/* ---- decoding ---- */
+
+static enum gp_status decode(const struct mail_part *part, struct span bytes, struct gp_buffer *out, bool *problem_out)
+{
+	struct mail_content *content = mail_content_new(part->encoding, true, span_of(part->charset));
+
+	if (!content) {
+		return GP_NO_MEMORY;
+	}
+	enum gp_status status = mail_content_feed(content, bytes, out);
+	if (status == GP_OK) {
+		status = mail_content_finish(content, out);
+	}
+	*problem_out = mail_content_has_problem(content);
+	mail_content_free(&content);
+	return status;
+}
+
+static void set_preview(const struct api_body_want *want, struct span text)
+{
+	struct gp_buffer preview;
+
+	gp_buffer_init(&preview, MAIL_PREVIEW_CHARS * 8);
+	bool is_html = strcmp(want->part->type, "text/html") == 0;
+	enum gp_status status = mail_preview(text, is_html, &preview);
+	api_json_set(want->message, "preview", status == GP_OK ? api_json_text(gp_buffer_span(&preview)) : NULL);
+	gp_buffer_deinit(&preview);
+}
+
+static void set_value(const struct api_body_values *values, const struct api_body_want *want, struct span text,
+		      bool is_cut, bool has_problem)
+{
+	json_t *value = json_object();
+
+	if (text.len > values->max_bytes) {
+		text = span_slice(text, 0, values->max_bytes);
+		text.len = utf8_valid_prefix(text);
+		is_cut = true;
+	}
+	api_json_set(value, "value", api_json_text(text));
+	api_json_set(value, "isTruncated", json_boolean(is_cut));
+	api_json_set(value, "isEncodingProblem", json_boolean(has_problem));
+	api_json_set(json_object_get(want->message, "bodyValues"), want->part->part_id, value);
+}
+
+/* What is not to be had is an empty value that says so. */
+static void set_missing(const struct api_body_values *values, const struct api_body_want *want)
+{
+	if (want->is_preview) {
+		api_json_set(want->message, "preview", json_null());
+	} else {
+		set_value(values, want, SPAN_LIT(""), true, false);
+	}
+}
+
+static enum gp_status take(const struct api_body_values *values, struct api_body_want *want, struct span bytes)
+{
+	struct gp_buffer text;
+	bool has_problem = false;
+	bool is_cut = bytes.len >= want->encoded_bytes && bytes.len < want->part->encoded_size;
+
+	want->is_done = true;
+	gp_buffer_init(&text, GP_MAX_IMAP_LITERAL * 4 + GP_KIB);
+	enum gp_status status = decode(want->part, bytes, &text, &has_problem);
+	if (status == GP_OK && want->is_preview) {
+		set_preview(want, gp_buffer_span(&text));
+	} else if (status == GP_OK) {
+		/* a character that the cut has split is not the message's fault */
+		struct span whole = gp_buffer_span(&text);
+		set_value(values, want, whole, is_cut, has_problem && !is_cut);
+	}
+	gp_buffer_deinit(&text);
+	return status;
+}
+
+/* ---- gathering ---- */
+
+/* How much of an encoded part holds `bytes` of decoded text, generously. */
+static uint64_t encoded_bytes(const struct mail_part *part, uint64_t bytes)
+{
+	uint64_t factor = part->encoding == MAIL_ENCODING_QUOTED_PRINTABLE ? 3
+			  : part->encoding == MAIL_ENCODING_IDENTITY       ? 1
+									   : 2;
+	uint64_t wanted = bytes * factor + 512;
+
+	return wanted < GP_MAX_IMAP_LITERAL ? wanted : GP_MAX_IMAP_LITERAL;
+}
+
+static enum gp_status add(struct api_body_values *values, struct api_body_want want)
+{
+	if (values->n_wants == 0 || values->last_uid != want.uid) {
+		values->last_uid = want.uid;
+		values->left = values->budget;
+	}
+	uint64_t whole = want.part->encoded_size < want.encoded_bytes ? want.part->encoded_size : want.encoded_bytes;
+	if (whole > values->left) {
+		want.is_done = true;
+		set_missing(values, &want);
+	} else {
+		values->left -= whole;
+	}
+	if (values->n_wants == values->size) {
+		size_t size = values->size ? values->size * 2 : 16;
+		struct api_body_want *wants = realloc(values->wants, size * sizeof *wants);
+		if (!wants) {
+			return GP_NO_MEMORY;
+		}
+		values->wants = wants;
+		values->size = size;
+	}
+	values->wants[values->n_wants++] = want;
+	return GP_OK;
+}
+
+static bool is_text(const struct mail_part *part)
+{
+	return part->part_id && strncmp(part->type, "text/", 5) == 0;
+}
+
+static bool is_wanted(const struct api_body_values *values, uint32_t uid, const struct mail_part *part)
+{
+	for (size_t i = values->n_wants; i > 0 && values->wants[i - 1].uid == uid; i--) {
+		if (values->wants[i - 1].part == part && !values->wants[i - 1].is_preview) {
+			return true;
+		}
+	}
+	return false;
+}
+
+enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid, json_t *message,
+				   const struct mail_part_list *parts)
+{
+	enum gp_status status = GP_OK;
+
+	if (!json_object_get(message, "bodyValues")) {
+		api_json_set(message, "bodyValues", json_object());
+	}
+	for (size_t i = 0; i < parts->n_items && status == GP_OK; i++) {
+		const struct mail_part *part = parts->items[i];
+		if (is_text(part) && !is_wanted(values, uid, part)) {
+			const struct api_body_want want = {.uid = uid,
+							   .message = message,
+							   .part = part,
+							   .encoded_bytes = encoded_bytes(part, values->max_bytes)};
+			status = add(values, want);
+		}
+	}
+	return status;
+}
+
+enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid, json_t *message,
+					   const struct mail_choice *choice)
+{
+	const struct mail_part_list *lists[] = {&choice->text_body, &choice->html_body};
+
+	for (size_t k = 0; k < 2; k++) {
+		for (size_t i = 0; i < lists[k]->n_items; i++) {
+			const struct mail_part *part = lists[k]->items[i];
+			if (is_text(part)) {
+				const struct api_body_want want = {.uid = uid,
+								   .message = message,
+								   .part = part,
+								   .is_preview = true,
+								   .encoded_bytes = PREVIEW_BYTES};
+				return add(values, want);
+			}
+		}
+	}
+	api_json_set(message, "preview", json_string(""));
+	return GP_OK;
+}
+
+/* ---- fetching ---- */
+
+static void fetch_next(struct api_body_values *values);
+
+static struct api_body_values *values_of(void *ctx)
+{
+	return ctx;
+}
+
+static void on_row(void *ctx, const struct imap_fetch *row)
+{
+	struct api_body_values *values = values_of(ctx);
+
+	for (size_t i = values->group_first; i < values->n_wants; i++) {
+		struct api_body_want *want = &values->wants[i];
+		if (want->uid != row->uid || want->is_done) {
+			continue;
+		}
+		for (size_t k = 0; k < row->n_sections; k++) {
+			const struct imap_section *section = &row->sections[k];
+			if (span_equal_text_nocase(section->spec, want->part->part_id)) {
+				if (take(values, want, section->value) != GP_OK) {
+					want->is_done = false;
+				}
+				break;
+			}
+		}
+	}
+}
+
+/* The message is gone, or the server left something out. */
+static void settle_missing(struct api_body_values *values, const struct api_body_want *like)
+{
+	for (size_t i = values->group_first; i < values->n_wants; i++) {
+		struct api_body_want *want = &values->wants[i];
+		if (want->is_done || want->uid != like->uid) {
+			continue;
+		}
+		want->is_done = true;
+		set_missing(values, want);
+	}
+}
+
+static void on_fetched(void *ctx, const struct gp_error *error)
+{
+	struct api_body_values *values = values_of(ctx);
+
+	if (!api_job_check(values->job, error)) {
+		return;
+	}
+	fetch_next(values);
+}
+
+/* One past the last want of the message that wants[first] belongs to. */
+static size_t group_end(const struct api_body_values *values, size_t first)
+{
+	size_t end = first;
+
+	while (end < values->n_wants && values->wants[end].uid == values->wants[first].uid) {
+		end++;
+	}
+	return end;
+}
+
+static bool is_same_group(const struct api_body_values *values, size_t a, size_t a_end, size_t b, size_t b_end)
+{
+	if (a_end - a != b_end - b) {
+		return false;
+	}
+	for (size_t i = 0; i < a_end - a; i++) {
+		const struct api_body_want *x = &values->wants[a + i];
+		const struct api_body_want *y = &values->wants[b + i];
+		if (strcmp(x->part->part_id, y->part->part_id) != 0 || x->encoded_bytes != y->encoded_bytes ||
+		    y->is_done) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The UIDs of all messages that want the very sections of the first group. */
+static enum gp_status gather(const struct api_body_values *values, struct imap_uidset *uids)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = values->group_first; i < values->n_wants && status == GP_OK;) {
+		size_t end = group_end(values, i);
+		if (is_same_group(values, values->group_first, values->group_end, i, end)) {
+			status = imap_uidset_add(uids, values->wants[i].uid, values->wants[i].uid);
+		}
+		i = end;
+	}
+	return status;
+}
+
+static void fetch_next(struct api_body_values *values)
+{
+	if (values->group_end > 0) {
+		settle_missing(values, &values->wants[values->group_first]);
+	}
+	while (values->group_first < values->n_wants && values->wants[values->group_first].is_done) {
+		values->group_first++;
+	}
+	if (values->group_first == values->n_wants) {
+		values->done(values->job);
+		return;
+	}
+	values->group_end = group_end(values, values->group_first);
+
+	size_t n = values->group_end - values->group_first;
+	struct imap_section_spec *sections = gp_arena_array(&values->job->exchange->arena, n, sizeof *sections);
+	struct imap_uidset uids;
+	imap_uidset_init(&uids);
+	if (sections && gather(values, &uids) == GP_OK) {
+		size_t n_sections = 0;
+		for (size_t i = 0; i < n; i++) {
+			const struct api_body_want *want = &values->wants[values->group_first + i];
+			bool is_repeated = i > 0 && want->part == want[-1].part; /* preview and value of one part */
+			if (!is_repeated) {
+				sections[n_sections++] = (struct imap_section_spec){.section = want->part->part_id,
+										    .len = want->encoded_bytes};
+			} else if (want->encoded_bytes > sections[n_sections - 1].len) {
+				sections[n_sections - 1].len = want->encoded_bytes;
+			}
+		}
+		const struct imap_fetch_spec spec = {
+			.uids = &uids, .items = IMAP_ITEM_UID, .sections = sections, .n_sections = n_sections};
+		values->job->call = imap_fetch_start(api_job_session(values->job), &spec, on_row, on_fetched, values);
+	}
+	imap_uidset_deinit(&uids);
+	api_job_started(values->job, values->job->call);
+}
+
+void api_body_values_run(struct api_body_values *values)
+{
+	values->group_first = 0;
+	values->group_end = 0;
+	fetch_next(values);
+}

@@ -1,0 +1,48 @@
+/*
+ * The text of body parts, fetched for one or many messages: `bodyValues` and, where
+ * the server makes none, `preview`.
+ *
+ * Wants are gathered while rows arrive, then fetched: messages that want the same
+ * sections share one UID FETCH. Values are cut at `max_bytes` of UTF-8.
+ */
+#ifndef GP_API_BODY_VALUES_H
+#define GP_API_BODY_VALUES_H
+
+#include "api/job.h"
+#include "mail/parts.h"
+
+#define API_BODY_VALUE_DEFAULT (256 * GP_KIB)
+#define API_BODY_VALUE_MOST GP_MIB
+#define API_BODY_VALUE_LIST (16 * GP_KIB) /* default and most in a list */
+/* Encoded bytes fetched for one message; what is beyond comes as an empty, truncated value. */
+#define API_BODY_VALUES_MESSAGE (8 * GP_MIB)
+#define API_BODY_VALUES_LIST_MESSAGE (128 * GP_KIB)
+
+struct api_body_want;
+
+struct api_body_values {
+	struct api_job *job;         /* borrow */
+	struct api_body_want *wants; /* own */
+	size_t n_wants, size;
+	size_t max_bytes;
+	uint64_t budget, left; /* encoded bytes for one message, and what is left for the last one */
+	uint32_t last_uid;
+	size_t group_first, group_end;     /* the wants of the first message of the FETCH under way */
+	void (*done)(struct api_job *job); /* all are there; on failure the job has ended instead */
+};
+
+void api_body_values_init(struct api_body_values *values, struct api_job *job, size_t max_bytes, uint64_t budget,
+			  void (*done)(struct api_job *job));
+void api_body_values_deinit(struct api_body_values *values);
+
+/* `message` (borrowed until done) gets `bodyValues[partId]` for each text part of the
+ * list; it gets the member (an empty object) in any case. Parts live as long as the job's arena. */
+enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid, json_t *message,
+				   const struct mail_part_list *parts) GP_MUST_USE;
+/* `message` gets `preview` from the first text part of the choice. */
+enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid, json_t *message,
+					   const struct mail_choice *choice) GP_MUST_USE;
+/* Fetches what was added; done comes in any case, at once when nothing was. */
+void api_body_values_run(struct api_body_values *values);
+
+#endif

@@ -1,0 +1,94 @@
+#include "api/cursor.h"
+
+#include "api/filter.h"
+
+/* Whether the parameter decides which messages the list holds, and in what order. */
+static bool shapes_result(struct span name, struct span value)
+{
+	static const char *const others[] = {"cursor", "limit", "fields", "pretty", "preview", "maxBodyValueBytes"};
+	bool text, html;
+
+	if (span_equal_text(name, "body") && api_filter_is_body_choice(value, &text, &html)) {
+		return false;
+	}
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		if (span_equal_text(name, others[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* FNV-1a with a separator, so that ("a","bc") differs from ("ab","c"). */
+static uint32_t hash_add(uint32_t hash, struct span text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		hash = (hash ^ (unsigned char)text.ptr[i]) * 16777619u;
+	}
+	return (hash ^ 0xFFu) * 16777619u;
+}
+
+uint32_t api_cursor_query_hash(const struct api_target *target)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < target->n_params; i++) {
+		if (shapes_result(target->params[i].name, target->params[i].value)) {
+			/* a sum: the order of parameters does not matter */
+			sum += hash_add(hash_add(2166136261u, target->params[i].name), target->params[i].value);
+		}
+	}
+	return sum;
+}
+
+bool api_cursor_parse(struct span text, struct api_cursor *cursor_out)
+{
+	uint32_t numbers[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		ptrdiff_t dot = span_find_char(text, '.');
+		bool is_last = i == 3;
+		if ((dot < 0) != is_last) {
+			return false;
+		}
+		if (!span_to_u32(is_last ? text : span_slice(text, 0, (size_t)dot), &numbers[i])) {
+			return false;
+		}
+		text = is_last ? text : span_from(text, (size_t)dot + 1);
+	}
+	*cursor_out = (struct api_cursor){
+		.uidvalidity = numbers[0], .uid = numbers[1], .position = numbers[2], .query = numbers[3]};
+	return cursor_out->uid > 0;
+}
+
+char *api_cursor_next(struct gp_arena *arena, struct span request_target, const struct api_target *target,
+		      const struct api_cursor *cursor)
+{
+	ptrdiff_t question = span_find_char(request_target, '?');
+	struct span path = question < 0 ? request_target : span_slice(request_target, 0, (size_t)question);
+	struct gp_buffer out;
+	char *next = NULL;
+
+	gp_buffer_init(&out, 4 * GP_MAX_TARGET);
+	enum gp_status status = gp_buffer_append(&out, path);
+	char separator = '?';
+	for (size_t i = 0; i < target->n_params && status == GP_OK; i++) {
+		const struct api_param *param = &target->params[i];
+		if (span_equal_text(param->name, "cursor")) {
+			continue;
+		}
+		char *name = api_percent_encode(arena, param->name);
+		char *value = api_percent_encode(arena, param->value);
+		status = name && value ? gp_buffer_printf(&out, "%c%s=%s", separator, name, value) : GP_NO_MEMORY;
+		separator = '&';
+	}
+	if (status == GP_OK) {
+		status = gp_buffer_printf(&out, "%ccursor=%u.%u.%u.%u", separator, cursor->uidvalidity, cursor->uid,
+					  cursor->position, cursor->query);
+	}
+	if (status == GP_OK) {
+		next = gp_arena_strdup(arena, gp_buffer_span(&out));
+	}
+	gp_buffer_deinit(&out);
+	return next;
+}

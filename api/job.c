@@ -1,0 +1,313 @@
+#include "api/job.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/query.h"
+#include "api/role.h"
+#include "base/log.h"
+
+#define MAX_TRIES 2
+#define MAX_DETAIL 512
+
+static void start_lease(struct api_job *job);
+
+/* ---- time ---- */
+
+static void begin_wait(struct api_job *job)
+{
+	job->wait_started_us = job->app->now_us();
+}
+
+/* Adds the time since begin_wait() to what the server took. */
+static void count_wait(struct api_job *job)
+{
+	if (job->wait_started_us != 0 && job->exchange) {
+		job->exchange->imap_us += job->app->now_us() - job->wait_started_us;
+	}
+	job->wait_started_us = 0;
+}
+
+/* ---- the end ---- */
+
+static void stop_work(struct api_job *job, bool is_suspect)
+{
+	for (size_t i = 0; i < sizeof job->beside / sizeof job->beside[0]; i++) {
+		imap_call_cancel(&job->beside[i]);
+	}
+	imap_call_cancel(&job->call);
+	imap_stream_cancel(&job->stream);
+	imap_lease_end(&job->lease, is_suspect);
+}
+
+struct api_exchange *api_job_finish(struct api_job *job)
+{
+	struct api_exchange *exchange = job->exchange;
+
+	count_wait(job);
+	stop_work(job, false);
+	gp_timer_stop(&job->deadline);
+	if (job->handler->free) {
+		job->handler->free(job);
+	}
+	imap_credential_unref(&job->credential);
+	job->exchange = NULL;
+	exchange->gone = NULL;
+	exchange->gone_ctx = NULL;
+	return exchange;
+}
+
+static void on_gone(void *ctx)
+{
+	(void)api_job_finish(ctx);
+}
+
+void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
+{
+	char text[MAX_DETAIL];
+
+	if (detail) {
+		va_list args;
+		va_start(args, detail);
+		vsnprintf(text, sizeof text, detail, args);
+		va_end(args);
+	}
+	struct api_exchange *exchange = api_job_finish(job);
+	if (exchange->is_streaming) {
+		gp_log(GP_LOG_WARN, "http", "req=%s body breaks off: %s", exchange->request_id,
+		       error ? gp_status_name(error->status) : api_problem_slug(problem));
+		exchange->ops->stream_end(exchange, false);
+		return;
+	}
+	api_reply_problem(exchange, problem, error, detail ? "%s" : NULL, text);
+}
+
+static void on_deadline(struct gp_timer *timer)
+{
+	struct api_job *job = timer->ctx;
+	bool is_running = job->call || job->stream;
+	struct gp_error error = {0};
+
+	gp_error_set(&error, GP_DEADLINE, "%s", gp_status_text(GP_DEADLINE));
+	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed;
+	count_wait(job);
+	/* A session that was silent until now may wake up in the midst of the next answer. */
+	stop_work(job, is_running);
+	api_job_fail(job, API_PROBLEM_UPSTREAM_TIMEOUT, &error, "%s within %llu s",
+		     is_running ? "the IMAP server did not answer" : "no IMAP session became free",
+		     (unsigned long long)(job->app->request_timeout_ms / 1000));
+}
+
+/* ---- errors on the way ---- */
+
+/* Lost before anything was passed on or written: once more, from nothing. */
+static bool may_retry(const struct api_job *job, const struct gp_error *error)
+{
+	return error->status == GP_LOST && !job->is_committed && !job->exchange->is_streaming &&
+	       job->n_tries < MAX_TRIES;
+}
+
+static bool is_answer_lost(const struct gp_error *error)
+{
+	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
+	       error->status == GP_TLS || error->status == GP_IO;
+}
+
+static void deal_with(struct api_job *job, const struct gp_error *borrowed)
+{
+	/* what ends here may own the text */
+	struct gp_error error = *borrowed;
+
+	if (may_retry(job, &error)) {
+		gp_log(GP_LOG_DEBUG, "http", "req=%s retry: %s", job->exchange->request_id,
+		       gp_status_name(error.status));
+		count_wait(job);
+		stop_work(job, false);
+		if (job->has_run && job->handler->reset) {
+			job->handler->reset(job);
+		}
+		job->has_run = false;
+		start_lease(job);
+		return;
+	}
+	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed && is_answer_lost(&error);
+	if (error.status == GP_NOT_FOUND && !job->has_run && job->mailbox_name.len > 0) {
+		api_job_fail(job, API_PROBLEM_NOT_FOUND, &error, "there is no mailbox '%s'",
+			     api_excerpt(job->mailbox_name).text);
+		return;
+	}
+	api_job_fail(job, api_problem_of(&error), &error, NULL);
+}
+
+bool api_job_check(struct api_job *job, const struct gp_error *error)
+{
+	job->call = NULL;
+	job->stream = NULL;
+	count_wait(job);
+	if (!error) {
+		return true;
+	}
+	deal_with(job, error);
+	return false;
+}
+
+bool api_job_started(struct api_job *job, const void *call_or_stream)
+{
+	if (!call_or_stream) {
+		struct gp_error error = {0};
+		gp_error_set(&error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
+		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
+		return false;
+	}
+	begin_wait(job);
+	return true;
+}
+
+static void on_fresh(void *ctx, const struct gp_error *error)
+{
+	struct api_job *job = ctx;
+
+	(void)error; /* what follows it on the session fares alike */
+	job->beside[0] = NULL;
+}
+
+void api_job_freshen(struct api_job *job)
+{
+	if (!imap_lease_is_fresh(job->lease)) {
+		job->beside[0] = imap_noop_start(api_job_session(job), on_fresh, job);
+	}
+}
+
+void api_job_touch(struct api_job *job)
+{
+	if (job->wait_started_us != 0) {
+		count_wait(job);
+		begin_wait(job);
+	}
+	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
+}
+
+/* ---- the way to run() ---- */
+
+static void on_roles(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
+{
+	struct api_job *job = ctx;
+
+	if (!api_job_check(job, error)) {
+		return;
+	}
+	const char *role = job->spec.mailbox.role;
+	const struct imap_mailbox *mailbox = api_role_mailbox(role, mailboxes, n_mailboxes);
+	if (!mailbox) {
+		api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", role);
+		return;
+	}
+	if (!gp_arena_copy(&job->exchange->arena, mailbox->name, &job->mailbox_name)) {
+		api_job_fail(job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
+	imap_lease_end(&job->lease, false);
+	start_lease(job);
+}
+
+static bool is_role_open(const struct api_job *job)
+{
+	return job->spec.mailbox.role && span_is_nil(job->mailbox_name);
+}
+
+static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error *error)
+{
+	struct api_job *job = ctx;
+
+	if (error) {
+		job->lease = NULL;
+		count_wait(job);
+		deal_with(job, error);
+		return;
+	}
+	uint64_t queue_us = imap_lease_queue_ms(lease) * 1000, waited_us = job->app->now_us() - job->wait_started_us;
+	job->exchange->queue_us += queue_us;
+	job->exchange->imap_us += waited_us > queue_us ? waited_us - queue_us : 0;
+	job->wait_started_us = 0;
+	job->leased_us = job->app->now_us();
+
+	if (is_role_open(job)) {
+		const struct imap_list_spec list = {.pattern = SPAN_LIT("*")};
+		job->call = imap_list_start(imap_lease_session(lease), &list, on_roles, job);
+		(void)api_job_started(job, job->call);
+		return;
+	}
+	const struct imap_selected *selected = api_job_selected(job);
+	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
+		api_job_fail(job, API_PROBLEM_GONE, NULL,
+			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
+			     api_excerpt(job->mailbox_name).text, (unsigned)selected->uidvalidity,
+			     (unsigned)job->spec.uidvalidity);
+		return;
+	}
+	job->has_run = true;
+	job->handler->run(job);
+}
+
+static void start_lease(struct api_job *job)
+{
+	const struct imap_lease_spec spec = {
+		.credential = job->credential,
+		.mailbox = job->mailbox_name,
+		.is_write = job->spec.is_write,
+		.is_bulk = job->spec.is_bulk,
+		.deadline_at_ms = job->deadline.at_ms,
+	};
+
+	if (!is_role_open(job)) {
+		job->n_tries++;
+	}
+	job->lease = imap_lease_start(job->app->pool, &spec, on_lease, job);
+	(void)api_job_started(job, job->lease);
+}
+
+void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,
+		  struct imap_credential *credential, size_t size, const struct api_job_handler *handler)
+{
+	struct api_job *job = size < sizeof *job ? NULL : gp_arena_alloc(&exchange->arena, size);
+
+	if (!job) {
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return NULL;
+	}
+	job->app = app;
+	job->exchange = exchange;
+	job->handler = handler;
+	job->target = *target;
+	job->credential = credential; /* the caller's, until the job starts */
+	gp_timer_init(&job->deadline, app->timers, on_deadline, job);
+	return job;
+}
+
+void api_job_start(struct api_job *job, const struct api_job_spec *spec)
+{
+	const char *role = spec->mailbox.role;
+
+	job->spec = *spec;
+	job->credential = imap_credential_ref(job->credential);
+	job->exchange->gone = on_gone;
+	job->exchange->gone_ctx = job;
+	/* INBOX has no case and needs no asking: one name for it, in replies and in the pool */
+	if ((role && strcmp(role, "inbox") == 0) || span_equal_text_nocase(spec->mailbox.name, "INBOX")) {
+		job->mailbox_name = SPAN_LIT("INBOX");
+	} else if (!role && spec->mailbox.name.len > 0) {
+		job->mailbox_name = spec->mailbox.name;
+	}
+	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
+	start_lease(job);
+}
+
+struct imap_session *api_job_session(const struct api_job *job)
+{
+	return imap_lease_session(job->lease);
+}
+
+const struct imap_selected *api_job_selected(const struct api_job *job)
+{
+	return imap_session_selected(imap_lease_session(job->lease));
+}

@@ -1,0 +1,109 @@
+/* JSON values that cannot fail silently: see api/reply.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "api/json.h"
+#include "api/reply.h"
+#include "base/utf8.h"
+
+/* Values that could not be made since the program began. One loop, one thread: what
+ * moves it while an exchange is under way may concern that exchange, and an exchange
+ * that saw it move answers 503 rather than a document with a hole. */
+static uint64_t n_failures;
+
+uint64_t api_json_failures(void)
+{
+	return n_failures;
+}
+
+void api_json_set(json_t *object, const char *name, json_t *value)
+{
+	if (json_object_set_new(object, name, value) != 0) {
+		n_failures++;
+	}
+}
+
+void api_json_append(json_t *array, json_t *value)
+{
+	if (json_array_append_new(array, value) != 0) {
+		n_failures++;
+	}
+}
+
+json_t *api_json_text(struct span text)
+{
+	if (span_is_nil(text)) {
+		return json_null();
+	}
+	if (utf8_is_valid(text)) {
+		return json_stringn_nocheck(text.ptr, text.len);
+	}
+
+	struct gp_buffer repaired;
+	json_t *value = NULL;
+	gp_buffer_init(&repaired, text.len > SIZE_MAX / 4 ? SIZE_MAX / 4 : 3 * text.len + 1);
+	if (utf8_append_repaired(&repaired, text, NULL) == GP_OK) {
+		value = json_stringn_nocheck(gp_buffer_span(&repaired).ptr, repaired.len);
+	}
+	gp_buffer_deinit(&repaired);
+	return value;
+}
+
+json_t *api_json_utc(int64_t seconds)
+{
+	return api_json_date(seconds, 0);
+}
+
+/* RFC 3339 has four digits for the year: what lies outside 0000 to 9999 is null. */
+json_t *api_json_date(int64_t seconds, int offset_minutes)
+{
+	const int64_t least = INT64_C(-62167219200), most = INT64_C(253402300799);
+	struct tm tm;
+	char text[40];
+
+	if (offset_minutes <= -24 * 60 || offset_minutes >= 24 * 60) {
+		offset_minutes = 0;
+	}
+	if (seconds < least + 86400 || seconds > most - 86400) {
+		return json_null();
+	}
+	time_t local = (time_t)(seconds + (int64_t)offset_minutes * 60);
+	if (!gmtime_r(&local, &tm)) {
+		return json_null();
+	}
+	size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+	/* strftime does not pad the year */
+	char padded[64];
+	if (offset_minutes == 0) {
+		snprintf(padded, sizeof padded, "%04d%sZ", tm.tm_year + 1900, strchr(text + 1, '-'));
+	} else {
+		int minutes = offset_minutes < 0 ? -offset_minutes : offset_minutes;
+		snprintf(padded, sizeof padded, "%04d%s%c%02d:%02d", tm.tm_year + 1900, strchr(text + 1, '-'),
+			 offset_minutes < 0 ? '-' : '+', minutes / 60, minutes % 60);
+	}
+	return len > 0 ? json_string(padded) : json_null();
+}
+
+json_t *api_json_number_string(uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIu64, number);
+	return json_string(text);
+}
+
+static int append_piece(const char *piece, size_t len, void *ctx)
+{
+	return gp_buffer_append(ctx, span_make(piece, len)) == GP_OK ? 0 : -1;
+}
+
+enum gp_status api_json_write(const json_t *value, bool is_pretty, struct gp_buffer *out)
+{
+	size_t flags = JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT);
+
+	if (!value || json_dump_callback(value, append_piece, out, flags) != 0) {
+		return GP_NO_MEMORY;
+	}
+	return gp_buffer_append_char(out, '\n');
+}

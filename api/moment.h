@@ -1,0 +1,18 @@
+/* Dates and times in requests: RFC 3339, or a date alone. */
+#ifndef GP_API_MOMENT_H
+#define GP_API_MOMENT_H
+
+#include "base/span.h"
+
+struct api_moment {
+	int64_t seconds; /* since 1970 UTC; midnight UTC for a date */
+	bool is_date;    /* no time was given */
+};
+
+/* "2026-01-31", "2026-01-31T12:00:00Z", "…T12:00:00.5+01:00"; a space (a "+" that was
+ * not encoded) counts as "+". Years 1 to 9999. */
+bool api_moment_parse(struct span text, struct api_moment *moment_out);
+/* Days since 1970-01-01 of the UTC day. */
+int64_t api_moment_day(int64_t seconds);
+
+#endif

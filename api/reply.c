@@ -1,0 +1,197 @@
+#include "api/reply.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/conditional.h"
+#include "api/cors.h"
+#include "api/etag.h"
+#include "api/json.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+void api_header_add(struct api_exchange *exchange, const char *name, const char *value)
+{
+	if (!value) {
+		return;
+	}
+	if (strpbrk(value, "\r\n")) {
+		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: line break in its value", exchange->request_id,
+		       name);
+		return;
+	}
+	if (exchange->n_headers == API_MAX_REPLY_HEADERS) {
+		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: too many", exchange->request_id, name);
+		return;
+	}
+	char *copy = gp_arena_strdup(&exchange->arena, span_of(value));
+	if (!copy) {
+		gp_log(GP_LOG_WARN, "http", "req=%s dropped header %s: out of memory", exchange->request_id, name);
+		return;
+	}
+	exchange->headers[exchange->n_headers++] = (struct api_header){.name = name, .value = copy};
+}
+
+void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	int len = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	char *value = len < 0 ? NULL : gp_arena_alloc(&exchange->arena, (size_t)len + 1);
+	if (!value) {
+		gp_log(GP_LOG_WARN, "http", "req=%s dropped header %s: out of memory", exchange->request_id, name);
+		return;
+	}
+	va_start(args, format);
+	vsnprintf(value, (size_t)len + 1, format, args);
+	va_end(args);
+	if (strlen(value) != (size_t)len) {
+		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: NUL in its value", exchange->request_id, name);
+		return;
+	}
+	api_header_add(exchange, name, value);
+}
+
+bool api_header_is_set(const struct api_exchange *exchange, const char *name)
+{
+	for (size_t i = 0; i < exchange->n_headers; i++) {
+		if (span_equal_text_nocase(span_of(exchange->headers[i].name), name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void api_header_remove(struct api_exchange *exchange, const char *name)
+{
+	size_t n_kept = 0;
+
+	for (size_t i = 0; i < exchange->n_headers; i++) {
+		if (!span_equal_text_nocase(span_of(exchange->headers[i].name), name)) {
+			exchange->headers[n_kept++] = exchange->headers[i];
+		}
+	}
+	exchange->n_headers = n_kept;
+}
+
+static void add_server_timing(struct api_exchange *exchange)
+{
+	uint64_t now_us = exchange->app && exchange->app->now_us ? exchange->app->now_us() : exchange->started_us;
+	uint64_t total_us = now_us > exchange->started_us ? now_us - exchange->started_us : 0;
+
+	api_header_addf(exchange, "Server-Timing",
+			"queue;dur=%" PRIu64 ".%03u, imap;dur=%" PRIu64 ".%03u, total;dur=%" PRIu64 ".%03u",
+			exchange->queue_us / 1000, (unsigned)(exchange->queue_us % 1000), exchange->imap_us / 1000,
+			(unsigned)(exchange->imap_us % 1000), total_us / 1000, (unsigned)(total_us % 1000));
+}
+
+static void add_common_headers(struct api_exchange *exchange)
+{
+	if (exchange->request_id[0] != '\0') {
+		api_header_add(exchange, "X-Request-Id", exchange->request_id);
+	}
+	add_server_timing(exchange);
+	api_header_add(exchange, "X-Content-Type-Options", "nosniff");
+	if (!api_header_is_set(exchange, "Cache-Control")) {
+		api_header_add(exchange, "Cache-Control", "private, no-cache");
+	}
+	/* A browser's cache is asked by URL alone unless told: the mail of two accounts
+	 * that are read one after the other must not mix. */
+	api_header_add(exchange, "Vary", "Authorization, Cookie, Origin");
+	if (exchange->app) {
+		api_cors_add_headers(exchange->app, exchange);
+	}
+}
+
+void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char *content_type, struct gp_buffer *body)
+{
+	if (content_type) {
+		api_header_remove(exchange, "Content-Type");
+		api_header_add(exchange, "Content-Type", content_type);
+	}
+	add_common_headers(exchange);
+	exchange->ops->reply(exchange, status, body);
+}
+
+void api_reply_text(struct api_exchange *exchange, unsigned status, const char *content_type, struct span text)
+{
+	struct gp_buffer body;
+
+	gp_buffer_init(&body, text.len + 1);
+	if (gp_buffer_append(&body, text) != GP_OK) {
+		gp_buffer_deinit(&body);
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
+	api_reply_buffer(exchange, status, content_type, &body);
+}
+
+void api_reply_empty(struct api_exchange *exchange, unsigned status)
+{
+	struct gp_buffer body;
+
+	gp_buffer_init(&body, 1);
+	api_reply_buffer(exchange, status, NULL, &body);
+}
+
+/* Serialises and gives the value up. False: 503 has been replied. */
+static bool write_body(struct api_exchange *exchange, json_t *value, struct gp_buffer *body)
+{
+	bool has_failed = exchange->n_json_failures != api_json_failures();
+
+	gp_buffer_init(body, GP_MAX_JSON_REPLY);
+	if (!has_failed) {
+		has_failed = api_json_write(value, exchange->is_pretty, body) != GP_OK;
+	}
+	json_decref(value);
+	if (has_failed) {
+		bool is_too_large = body->len > GP_MAX_JSON_REPLY / 2;
+		gp_buffer_deinit(body);
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "%s",
+				  is_too_large ? "the reply is too large, or memory ran out: ask for fewer fields"
+					       : "out of memory");
+	}
+	return !has_failed;
+}
+
+void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value)
+{
+	struct gp_buffer body;
+
+	if (write_body(exchange, value, &body)) {
+		api_reply_buffer(exchange, status, "application/json", &body);
+	}
+}
+
+void api_reply_json_tagged(struct api_exchange *exchange, json_t *value)
+{
+	struct gp_buffer body;
+	char etag[API_ETAG_SIZE];
+
+	if (!write_body(exchange, value, &body)) {
+		return;
+	}
+	if (api_etag_of_bytes(gp_buffer_span(&body), etag) != GP_OK) {
+		gp_buffer_deinit(&body);
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
+	api_header_add(exchange, "ETag", etag);
+	if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
+		gp_buffer_deinit(&body);
+		api_reply_empty(exchange, 304);
+		return;
+	}
+	api_reply_buffer(exchange, 200, "application/json", &body);
+}
+
+void api_stream_begin(struct api_exchange *exchange, unsigned status, int64_t content_length,
+		      const struct api_stream_events *events, void *ctx)
+{
+	add_common_headers(exchange);
+	exchange->is_streaming = true;
+	exchange->ops->stream_begin(exchange, status, content_length, events, ctx);
+}

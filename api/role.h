@@ -1,0 +1,29 @@
+/*
+ * Roles of mailboxes (the names are JMAP's, RFC 8621 section 2). The server says them
+ * (SPECIAL-USE, RFC 6154); for roles that it does not give, well-known names in many
+ * languages serve. Each role is given to one mailbox at most, each mailbox has at most
+ * one. INBOX is inbox.
+ */
+#ifndef GP_API_ROLE_H
+#define GP_API_ROLE_H
+
+#include "imap/calls.h"
+
+struct api_role {
+	const char *role;   /* static: "sent"; NULL: none */
+	const char *source; /* static: "server" or "name"; NULL: none */
+};
+
+/* The static name of a role, NULL when there is none of this name. Case counts. */
+const char *api_role_find(struct span name);
+/* "@inbox, @sent, …", for people. */
+const char *api_role_list(void);
+
+/* Fills roles_out[0 … n_mailboxes - 1]. */
+void api_roles_assign(const struct imap_mailbox *mailboxes, size_t n_mailboxes, struct api_role *roles_out);
+/* Whether the mailbox could get a role at all; which one depends on the others. */
+bool api_role_is_candidate(const struct imap_mailbox *mailbox);
+/* The mailbox of this role (one that api_role_find() returned), NULL when none has it. */
+const struct imap_mailbox *api_role_mailbox(const char *role, const struct imap_mailbox *mailboxes, size_t n_mailboxes);
+
+#endif
