@@ -1,0 +1,172 @@
+#include "gateway/http_guard.h"
+
+#include "base/limits.h"
+
+/* RFC 9110 section 5.6.2: tchar */
+static bool is_token(struct span s)
+{
+	static const char marks[] = "!#$%&'*+-.^_`|~";
+
+	if (s.len == 0) {
+		return false;
+	}
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+		bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+		if (!is_alnum && !(c && strchr(marks, c))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* RFC 9110 section 5.5: HTAB, SP, visible and obs-text */
+static bool is_field_value(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		if ((c < 0x20 && c != '\t') || c == 0x7F) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool is_target(struct span s)
+{
+	if (s.len == 0 || s.ptr[0] != '/') {
+		return false;
+	}
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		if (c < 0x21 || c > 0x7E) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* RFC 3986 section 3.2: what a host and a port are made of; no user info. */
+static bool is_host(struct span s)
+{
+	static const char marks[] = "-._~!$&'()*+,;=:[]%";
+
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+		bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+		if (!is_alnum && !(c && strchr(marks, c))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static struct http_guard_verdict refuse(unsigned status, const char *detail)
+{
+	return (struct http_guard_verdict){.status = status, .detail = detail};
+}
+
+static struct http_guard_verdict check_request_line(const struct http_guard_request *request)
+{
+	if (request->target.len > GP_MAX_TARGET) {
+		return refuse(414, "The target is longer than 8 KiB.");
+	}
+	if (!is_token(request->method) || request->method.len > HTTP_GUARD_MAX_METHOD) {
+		return refuse(400, "The method is not a token.");
+	}
+	if (!is_target(request->target)) {
+		return refuse(400, "The target must begin with / and hold visible ASCII characters only.");
+	}
+	if (!span_equal_text(request->version, "HTTP/1.1") && !span_equal_text(request->version, "HTTP/1.0")) {
+		return refuse(400, "The version must be HTTP/1.1 or HTTP/1.0.");
+	}
+	return (struct http_guard_verdict){.status = 0};
+}
+
+/* The fields that decide where a request ends and whose it is: each once at most. */
+struct singletons {
+	const struct http_guard_header *content_length, *transfer_encoding, *host, *authorization; /* borrow */
+};
+
+static const char *note(const struct http_guard_header *header, struct singletons *seen)
+{
+	static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Host", "Authorization"};
+	static const char *const repeated[] = {
+		"Content-Length is given more than once.",
+		"Transfer-Encoding is given more than once.",
+		"Host is given more than once.",
+		"Authorization is given more than once.",
+	};
+	const struct http_guard_header **slots[] = {&seen->content_length, &seen->transfer_encoding, &seen->host,
+						    &seen->authorization};
+
+	for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+		if (span_equal_text_nocase(header->name, names[i])) {
+			if (*slots[i]) {
+				return repeated[i];
+			}
+			*slots[i] = header;
+		}
+	}
+	return NULL;
+}
+
+static struct http_guard_verdict check_framing(const struct singletons *seen, bool is_http_1_0)
+{
+	struct http_guard_verdict verdict = {.status = 0};
+
+	if (seen->transfer_encoding) {
+		if (seen->content_length) {
+			return refuse(400, "Content-Length and Transfer-Encoding exclude each other.");
+		}
+		if (is_http_1_0) {
+			return refuse(400, "HTTP/1.0 has no Transfer-Encoding.");
+		}
+		if (!span_equal_text_nocase(seen->transfer_encoding->value, "chunked")) {
+			return refuse(400, "The only Transfer-Encoding is chunked.");
+		}
+		verdict.has_body = true;
+	}
+	if (seen->content_length) {
+		if (!span_to_u64(seen->content_length->value, &verdict.content_length)) {
+			return refuse(400, "Content-Length is not a number.");
+		}
+		verdict.has_content_length = true;
+		verdict.has_body = verdict.content_length > 0;
+	}
+	return verdict;
+}
+
+struct http_guard_verdict http_guard_check(const struct http_guard_request *request)
+{
+	struct singletons seen = {.host = NULL};
+	bool is_http_1_0 = span_equal_text(request->version, "HTTP/1.0");
+	struct http_guard_verdict verdict = check_request_line(request);
+
+	if (verdict.status != 0) {
+		return verdict;
+	}
+	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
+		return refuse(431, "There are more than 100 header fields.");
+	}
+	for (size_t i = 0; i < request->n_headers; i++) {
+		const struct http_guard_header *header = &request->headers[i];
+		if (!is_token(header->name)) {
+			return refuse(400, "The name of a header field is not a token.");
+		}
+		if (!is_field_value(header->value)) {
+			return refuse(400, "A header field holds control characters.");
+		}
+		const char *repeated = note(header, &seen);
+		if (repeated) {
+			return refuse(400, repeated);
+		}
+	}
+	if (!seen.host && !is_http_1_0) {
+		return refuse(400, "Host is missing.");
+	}
+	if (seen.host && !is_host(seen.host->value)) {
+		return refuse(400, "Host is not a host.");
+	}
+	return check_framing(&seen, is_http_1_0);
+}

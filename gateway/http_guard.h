@@ -1,0 +1,39 @@
+/*
+ * Which requests are refused before anybody looks at them: what could be read in two
+ * ways by two programs (request smuggling, RFC 9112 section 11.2), and what no client
+ * has a reason to send. A pure function over the parsed request, as libmicrohttpd lets
+ * a good part of it through (0.9.75 nearly all, 1.0.1 the repeated fields).
+ *
+ * What it cannot see: obsolete line folding on libmicrohttpd before 0.9.77, and
+ * anything behind a NUL inside a field there.
+ */
+#ifndef GP_GATEWAY_HTTP_GUARD_H
+#define GP_GATEWAY_HTTP_GUARD_H
+
+#include "base/span.h"
+
+#define HTTP_GUARD_MAX_HEADERS 100
+#define HTTP_GUARD_MAX_METHOD 32
+
+struct http_guard_header {
+	struct span name, value; /* borrow */
+};
+
+struct http_guard_request {
+	struct span method, target, version; /* borrow */
+	const struct http_guard_header *headers;
+	size_t n_headers; /* one more than HTTP_GUARD_MAX_HEADERS stands for "too many" */
+};
+
+struct http_guard_verdict {
+	unsigned status;    /* 0: nothing wrong; else 400, 414 or 431 */
+	const char *detail; /* static, for people; without quotes and backslashes */
+	/* what the request announces, when nothing is wrong */
+	bool has_body;
+	bool has_content_length;
+	uint64_t content_length;
+};
+
+struct http_guard_verdict http_guard_check(const struct http_guard_request *request);
+
+#endif
