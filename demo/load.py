@@ -1,0 +1,34 @@
+"""Fills a mailbox with the demo: load(port, user, password)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
+
+import seed  # noqa: E402
+from inbox import inbox  # noqa: E402
+from others import others  # noqa: E402
+
+
+def demo_messages(now: datetime) -> Iterator[tuple[str, seed.Message]]:
+    for message in inbox(now):
+        yield "INBOX", message
+    yield from others(now)
+
+
+def load(port: int, user: str, password: str, now: datetime | None = None) -> int:
+    """Returns how many messages there are. Dates lie in the months before now, to the hour."""
+    moment = (now or datetime.now(timezone.utc)).replace(minute=0, second=0, microsecond=0)
+    by_mailbox: dict[str, list[seed.Message]] = {}
+    for mailbox, message in demo_messages(moment):
+        by_mailbox.setdefault(mailbox, []).append(message)
+    with seed.session(port, user, password) as client:
+        for mailbox in ("Work", "Work/2024", "Résumés", "日本語"):
+            seed.create(client, mailbox)
+        for mailbox, messages in by_mailbox.items():
+            seed.append(client, mailbox, messages)
+    return sum(len(messages) for messages in by_mailbox.values())
