@@ -1,0 +1,522 @@
+#include "tests/support/fake_network.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buffer.h"
+
+#define MAX_TRANSPORTS 4096
+#define MAX_BYTES ((size_t)256 << 20)
+#define MAX_RUNS 1000000 /* more timers than this in one turn: two of them chase each other */
+
+struct fake_transport {
+	struct imap_transport base;
+	struct fake_network *network;         /* borrow */
+	const struct imap_endpoint *endpoint; /* borrow */
+	uint64_t connect_timeout_ms;
+	struct gp_buffer written; /* not read by the test yet */
+	struct gp_buffer taken;   /* what fake_take() gave out */
+	struct gp_buffer pending; /* fed while paused */
+	char **tags;              /* own, each own: passed by fake_expect() */
+	size_t n_tags, n_answered;
+	size_t n_writes;
+	bool is_connected, is_ended, is_closed, wants_tls, is_secured, is_paused;
+	struct gp_timer resume;
+};
+
+struct fake_network {
+	struct imap_network base;
+	struct gp_timers timers;
+	struct fake_transport **transports; /* own, each own */
+	size_t n_transports, split;
+	bool open_fails;
+	bool is_delivering; /* an event or a timer is running */
+};
+
+/* ---- operations ---- */
+
+static struct fake_transport *from_base(struct imap_transport *base)
+{
+	struct fake_transport *transport = (struct fake_transport *)(void *)base;
+
+	if (transport->is_closed) {
+		fail_msg("an operation on a transport that was closed");
+	}
+	return transport;
+}
+
+static void must(enum gp_status status)
+{
+	if (status != GP_OK) {
+		fail_msg("fake network: %s", gp_status_text(status));
+	}
+}
+
+static void op_write(struct imap_transport *base, struct span bytes)
+{
+	struct fake_transport *transport = from_base(base);
+
+	if (!transport->is_connected || (transport->wants_tls && !transport->is_secured)) {
+		fail_msg("write() before the transport was ready for it");
+	}
+	transport->n_writes++;
+	if (!transport->is_ended) {
+		must(gp_buffer_append(&transport->written, bytes));
+	}
+}
+
+static void op_start_tls(struct imap_transport *base)
+{
+	struct fake_transport *transport = from_base(base);
+
+	if (transport->wants_tls || transport->is_secured) {
+		fail_msg("start_tls() twice");
+	}
+	transport->wants_tls = true;
+}
+
+static void op_set_paused(struct imap_transport *base, bool is_paused)
+{
+	struct fake_transport *transport = from_base(base);
+
+	transport->is_paused = is_paused;
+	if (!is_paused && transport->pending.len > 0) {
+		gp_timer_start(&transport->resume, 0);
+	}
+}
+
+static void op_close(struct imap_transport *base)
+{
+	struct fake_transport *transport = from_base(base);
+
+	transport->is_closed = true;
+	gp_timer_stop(&transport->resume);
+}
+
+static const struct imap_transport_ops ops = {
+	.write = op_write,
+	.start_tls = op_start_tls,
+	.set_paused = op_set_paused,
+	.close = op_close,
+};
+
+/* ---- events ---- */
+
+static bool is_live(const struct fake_transport *transport)
+{
+	return !transport->is_closed && !transport->is_ended;
+}
+
+static void enter(struct fake_network *network)
+{
+	if (network->is_delivering) {
+		fail_msg("the fake network was driven from within an event");
+	}
+	network->is_delivering = true;
+}
+
+static void leave(struct fake_network *network)
+{
+	network->is_delivering = false;
+}
+
+/* A reader may pause or close in the middle of what is fed. */
+static void deliver(struct fake_transport *transport, struct span bytes)
+{
+	if (!is_live(transport)) {
+		return;
+	}
+	if (transport->is_paused) {
+		must(gp_buffer_append(&transport->pending, bytes));
+		return;
+	}
+	/* A copy on the heap, exactly as long as the piece: a reader that keeps or
+	 * overruns it is caught by the address sanitizer. */
+	char *copy = malloc(bytes.len ? bytes.len : 1);
+	if (!copy) {
+		fail_msg("out of memory");
+		return;
+	}
+	memcpy(copy, bytes.ptr, bytes.len);
+	transport->base.events->received(transport->base.ctx, span_make(copy, bytes.len));
+	free(copy);
+}
+
+static void on_resume(struct gp_timer *timer)
+{
+	struct fake_transport *transport = timer->ctx;
+	size_t len;
+	char *bytes = gp_buffer_take(&transport->pending, &len);
+
+	if (bytes) {
+		deliver(transport, span_make(bytes, len));
+	}
+	free(bytes);
+}
+
+static struct imap_transport *op_open(struct imap_network *base, const struct imap_endpoint *endpoint,
+				      uint64_t connect_timeout_ms, const struct imap_transport_events *events,
+				      void *ctx)
+{
+	struct fake_network *network = (struct fake_network *)(void *)base;
+
+	if (network->open_fails) {
+		return NULL;
+	}
+	if (network->n_transports == MAX_TRANSPORTS) {
+		fail_msg("more than %d transports were opened", MAX_TRANSPORTS);
+	}
+	struct fake_transport *transport = calloc(1, sizeof *transport);
+	if (!transport) {
+		return NULL;
+	}
+	transport->base = (struct imap_transport){.ops = &ops, .events = events, .ctx = ctx};
+	transport->network = network;
+	transport->endpoint = endpoint;
+	transport->connect_timeout_ms = connect_timeout_ms;
+	gp_buffer_init(&transport->written, MAX_BYTES);
+	gp_buffer_init(&transport->taken, MAX_BYTES);
+	gp_buffer_init(&transport->pending, MAX_BYTES);
+	gp_timer_init(&transport->resume, &network->timers, on_resume, transport);
+	network->transports[network->n_transports++] = transport;
+	return &transport->base;
+}
+
+/* ---- the network and the clock ---- */
+
+struct fake_network *fake_network_new(void)
+{
+	struct fake_network *network = calloc(1, sizeof *network);
+
+	if (!network) {
+		fail_msg("out of memory");
+		return NULL;
+	}
+	network->transports = calloc(MAX_TRANSPORTS, sizeof *network->transports);
+	if (!network->transports) {
+		fail_msg("out of memory");
+	}
+	network->base.open = op_open;
+	gp_timers_init(&network->timers);
+	/* Not 0, so that a moment that was never set shows. */
+	gp_timers_set_now(&network->timers, 1000000);
+	return network;
+}
+
+void fake_network_free(struct fake_network **network)
+{
+	struct fake_network *self = *network;
+	uint64_t at_ms;
+
+	if (!self) {
+		return;
+	}
+	*network = NULL;
+	size_t n_open = fake_n_open(self);
+	bool has_timer = gp_timers_next(&self->timers, &at_ms);
+
+	for (size_t i = 0; i < self->n_transports; i++) {
+		struct fake_transport *transport = self->transports[i];
+		for (size_t t = 0; t < transport->n_tags; t++) {
+			free(transport->tags[t]);
+		}
+		free(transport->tags);
+		gp_buffer_deinit(&transport->written);
+		gp_buffer_deinit(&transport->taken);
+		gp_buffer_deinit(&transport->pending);
+		free(transport);
+	}
+	free(self->transports);
+	gp_timers_deinit(&self->timers);
+	free(self);
+	if (n_open > 0) {
+		fail_msg("%zu transports were never closed", n_open);
+	}
+	if (has_timer) {
+		fail_msg("a timer was left running");
+	}
+}
+
+struct imap_network *fake_as_network(struct fake_network *network)
+{
+	return &network->base;
+}
+
+struct gp_timers *fake_timers(struct fake_network *network)
+{
+	return &network->timers;
+}
+
+uint64_t fake_now_ms(const struct fake_network *network)
+{
+	return network->timers.now_ms;
+}
+
+void fake_turn(struct fake_network *network, uint64_t ms)
+{
+	uint64_t end_ms = network->timers.now_ms + ms;
+	uint64_t at_ms;
+
+	enter(network);
+	for (size_t n = 0; gp_timers_next(&network->timers, &at_ms) && at_ms <= end_ms; n++) {
+		if (n == MAX_RUNS) {
+			fail_msg("timers start each other without end");
+		}
+		gp_timers_run(&network->timers, at_ms);
+	}
+	gp_timers_set_now(&network->timers, end_ms);
+	leave(network);
+}
+
+void fake_set_split(struct fake_network *network, size_t n)
+{
+	network->split = n;
+}
+
+void fake_set_open_fails(struct fake_network *network, bool fails)
+{
+	network->open_fails = fails;
+}
+
+size_t fake_n_opened(const struct fake_network *network)
+{
+	return network->n_transports;
+}
+
+size_t fake_n_open(const struct fake_network *network)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < network->n_transports; i++) {
+		n += !network->transports[i]->is_closed;
+	}
+	return n;
+}
+
+struct fake_transport *fake_transport(struct fake_network *network, size_t index)
+{
+	if (index >= network->n_transports) {
+		fail_msg("transport %zu was not opened, only %zu were", index, network->n_transports);
+	}
+	return network->transports[index];
+}
+
+struct fake_transport *fake_newest(struct fake_network *network)
+{
+	if (network->n_transports == 0) {
+		fail_msg("no transport was opened");
+	}
+	return network->transports[network->n_transports - 1];
+}
+
+/* ---- what the code under test did ---- */
+
+const char *fake_take(struct fake_transport *transport)
+{
+	gp_buffer_truncate(&transport->taken, 0);
+	must(gp_buffer_append(&transport->taken, gp_buffer_span(&transport->written)));
+	gp_buffer_truncate(&transport->written, 0);
+	return transport->taken.data;
+}
+
+/* The next line without its CRLF, in `taken`. */
+static struct span take_line(struct fake_transport *transport, const char *expected)
+{
+	struct span written = gp_buffer_span(&transport->written);
+	ptrdiff_t end = span_find(written, SPAN_LIT("\r\n"));
+
+	if (end < 0) {
+		fail_msg("expected the line \"%s\", but %s%.*s", expected,
+			 written.len ? "only this was written: " : "nothing was written", SPAN_ARGS(written));
+	}
+	gp_buffer_truncate(&transport->taken, 0);
+	must(gp_buffer_append(&transport->taken, span_slice(written, 0, (size_t)end)));
+	gp_buffer_consume(&transport->written, (size_t)end + 2);
+	return gp_buffer_span(&transport->taken);
+}
+
+const char *fake_expect(struct fake_transport *transport, const char *command)
+{
+	struct span line = take_line(transport, command);
+	ptrdiff_t space = span_find_char(line, ' ');
+
+	if (space <= 0 || !span_equal_text(span_from(line, (size_t)space + 1), command)) {
+		fail_msg("expected a tag and \"%s\", but this was written: \"%.*s\"", command, SPAN_ARGS(line));
+	}
+	char **tags = realloc(transport->tags, (transport->n_tags + 1) * sizeof *tags);
+	char *tag = strndup(line.ptr, (size_t)space);
+	if (!tags || !tag) {
+		fail_msg("out of memory");
+		abort();
+	}
+	transport->tags = tags;
+	transport->tags[transport->n_tags++] = tag;
+	return tag;
+}
+
+void fake_expect_line(struct fake_transport *transport, const char *line)
+{
+	struct span written = take_line(transport, line);
+
+	if (!span_equal_text(written, line)) {
+		fail_msg("expected \"%s\", but this was written: \"%.*s\"", line, SPAN_ARGS(written));
+	}
+}
+
+void fake_expect_nothing(struct fake_transport *transport)
+{
+	if (transport->written.len > 0) {
+		fail_msg("expected nothing, but this was written: %.*s",
+			 SPAN_ARGS(gp_buffer_span(&transport->written)));
+	}
+}
+
+size_t fake_n_writes(const struct fake_transport *transport)
+{
+	return transport->n_writes;
+}
+
+bool fake_is_closed(const struct fake_transport *transport)
+{
+	return transport->is_closed;
+}
+
+bool fake_wants_tls(const struct fake_transport *transport)
+{
+	return transport->wants_tls && !transport->is_secured;
+}
+
+bool fake_is_paused(const struct fake_transport *transport)
+{
+	return transport->is_paused;
+}
+
+const struct imap_endpoint *fake_endpoint(const struct fake_transport *transport)
+{
+	return transport->endpoint;
+}
+
+uint64_t fake_connect_timeout_ms(const struct fake_transport *transport)
+{
+	return transport->connect_timeout_ms;
+}
+
+/* ---- what the network and the server do ---- */
+
+void fake_connect(struct fake_transport *transport)
+{
+	if (!is_live(transport) || transport->is_connected) {
+		fail_msg("fake_connect() on a transport that is connected or closed");
+	}
+	transport->is_connected = true;
+	enter(transport->network);
+	transport->base.events->connected(transport->base.ctx);
+	leave(transport->network);
+	fake_turn(transport->network, 0);
+}
+
+void fake_secure(struct fake_transport *transport)
+{
+	if (!is_live(transport) || !fake_wants_tls(transport)) {
+		fail_msg("fake_secure() without start_tls()");
+	}
+	transport->is_secured = true;
+	enter(transport->network);
+	transport->base.events->secured(transport->base.ctx);
+	leave(transport->network);
+	fake_turn(transport->network, 0);
+}
+
+void fake_feed_bytes(struct fake_transport *transport, struct span bytes)
+{
+	struct fake_network *network = transport->network;
+
+	if (!transport->is_connected) {
+		fail_msg("fake_feed() before fake_connect()");
+	}
+	size_t piece = network->split ? network->split : bytes.len;
+	for (size_t at = 0; at < bytes.len; at += piece) {
+		enter(network);
+		deliver(transport, span_slice(bytes, at, piece));
+		leave(network);
+		fake_turn(network, 0);
+	}
+}
+
+void fake_feed(struct fake_transport *transport, const char *text)
+{
+	fake_feed_bytes(transport, span_of(text));
+}
+
+void fake_reply(struct fake_transport *transport, const char *script)
+{
+	struct gp_buffer text;
+	bool is_at_start = true;
+
+	gp_buffer_init(&text, MAX_BYTES);
+	for (const char *c = script; *c; c++) {
+		if (*c == '$' && is_at_start) {
+			if (transport->n_answered == transport->n_tags) {
+				gp_buffer_deinit(&text);
+				fail_msg("\"$\" without a line that waits for an answer: %s", script);
+			}
+			must(gp_buffer_append(&text, span_of(transport->tags[transport->n_answered++])));
+		} else {
+			must(gp_buffer_append_char(&text, *c));
+		}
+		is_at_start = *c == '\n';
+	}
+	fake_feed_bytes(transport, gp_buffer_span(&text));
+	gp_buffer_deinit(&text);
+}
+
+void fake_end(struct fake_transport *transport, enum gp_status status, const char *text)
+{
+	struct gp_error error;
+
+	if (!is_live(transport)) {
+		return;
+	}
+	gp_error_clear(&error);
+	gp_error_set(&error, status, "%s", text);
+	transport->is_ended = true;
+	enter(transport->network);
+	transport->base.events->closed(transport->base.ctx, &error);
+	leave(transport->network);
+	fake_turn(transport->network, 0);
+}
+
+/* ---- login ---- */
+
+void fake_log_in(struct fake_transport *transport, const char *capabilities)
+{
+	char script[2048];
+	struct span line;
+
+	if (!transport->is_connected) {
+		fake_connect(transport);
+	}
+	snprintf(script, sizeof script, "* OK [CAPABILITY %s AUTH=PLAIN SASL-IR] ready\r\n", capabilities);
+	fake_feed(transport, script);
+	line = take_line(transport, "AUTHENTICATE PLAIN");
+	if (span_find(line, SPAN_LIT(" AUTHENTICATE PLAIN ")) < 0) {
+		fail_msg("expected AUTHENTICATE PLAIN, but this was written: \"%.*s\"", SPAN_ARGS(line));
+	}
+	int tag_len = (int)span_find_char(line, ' ');
+	snprintf(script, sizeof script, "%.*s OK [CAPABILITY %s] in\r\n", tag_len, line.ptr, capabilities);
+	fake_feed(transport, script);
+	if (transport->written.len > 0) {
+		line = take_line(transport, "ID");
+		if (span_find(line, SPAN_LIT(" ID (")) < 0) {
+			fail_msg("expected ID, but this was written: \"%.*s\"", SPAN_ARGS(line));
+		}
+		tag_len = (int)span_find_char(line, ' ');
+		snprintf(script, sizeof script, "* ID NIL\r\n%.*s OK\r\n", tag_len, line.ptr);
+		fake_feed(transport, script);
+	}
+}

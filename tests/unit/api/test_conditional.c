@@ -1,0 +1,202 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "api/conditional.h"
+#include "api/etag.h"
+#include "api/state.h"
+
+#define HUGE "99999999999999999999999999"
+
+static void entity_tags(void **state)
+{
+	static const struct {
+		const char *header; /* NULL: absent */
+		const char *etag;
+		bool none_match_hits, match_allows;
+	} cases[] = {
+		{NULL, "\"a\"", false, true},          {"*", "\"a\"", true, true},
+		{"\"a\"", "\"a\"", true, true},        {"W/\"a\"", "\"a\"", true, true},
+		{"\"a\"", "W/\"a\"", true, true},      {"\"b\"", "\"a\"", false, false},
+		{"\"b\", \"a\"", "\"a\"", true, true}, {"\"b\" ,,\t W/\"a\" , ", "\"a\"", true, true},
+		{"\"a,b\"", "\"a,b\"", true, true},    {"\"x\", \"a,b\"", "\"b\"", false, false},
+		{"\"A\"", "\"a\"", false, false},      {"", "\"a\"", false, false},
+		{"a", "\"a\"", false, false},          {"\"a", "\"a\"", false, false},
+		{"W/a", "\"a\"", false, false},        {"w/\"a\"", "\"a\"", false, false},
+		{"\"", "\"a\"", false, false},         {"\"a\"\"b\"", "\"a\"", false, false},
+		{"**", "\"a\"", false, false},         {"\"a\"", NULL, false, false},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct span header = cases[i].header ? span_of(cases[i].header) : SPAN_NIL;
+		print_message("%s\n", cases[i].header ? cases[i].header : "(absent)");
+		assert_int_equal(api_none_match_hits(header, cases[i].etag), cases[i].none_match_hits);
+		assert_int_equal(api_match_allows(header, cases[i].etag), cases[i].match_allows);
+	}
+}
+
+static void ranges(void **state)
+{
+	static const struct {
+		const char *range; /* NULL: absent */
+		uint64_t size;
+		enum api_range_result result;
+		uint64_t first, last;
+	} cases[] = {
+		{NULL, 10, API_RANGE_NONE, 0, 0},
+		{"bytes=0-0", 10, API_RANGE_OK, 0, 0},
+		{"bytes=0-9", 10, API_RANGE_OK, 0, 9},
+		{"bytes=3-", 10, API_RANGE_OK, 3, 9},
+		{"BYTES= 3-5 ", 10, API_RANGE_OK, 3, 5},
+		{"bytes=3-" HUGE, 10, API_RANGE_OK, 3, 9},
+		{"bytes=9-100", 10, API_RANGE_OK, 9, 9},
+		{"bytes=-4", 10, API_RANGE_OK, 6, 9},
+		{"bytes=-" HUGE, 10, API_RANGE_OK, 0, 9},
+		{"bytes=10-", 10, API_RANGE_UNMET, 0, 0},
+		{"bytes=" HUGE "-", 10, API_RANGE_UNMET, 0, 0},
+		{"bytes=-0", 10, API_RANGE_UNMET, 0, 0},
+		{"bytes=0-", 0, API_RANGE_UNMET, 0, 0},
+		{"bytes=-5", 0, API_RANGE_UNMET, 0, 0},
+		{"bytes=5-3", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=0-1,3-4", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=-1,-2", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=-", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=a-b", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=--1", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=1--2", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=+1-2", 10, API_RANGE_NONE, 0, 0},
+		{"bytes 1-2", 10, API_RANGE_NONE, 0, 0},
+		{"lines=1-2", 10, API_RANGE_NONE, 0, 0},
+		{"", 10, API_RANGE_NONE, 0, 0},
+		{"bytes=18446744073709551615-", UINT64_MAX, API_RANGE_UNMET, 0, 0},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct api_range range = {77, 77};
+		struct span header = cases[i].range ? span_of(cases[i].range) : SPAN_NIL;
+		print_message("%s\n", cases[i].range ? cases[i].range : "(absent)");
+		assert_int_equal(api_range_parse(header, cases[i].size, &range), cases[i].result);
+		if (cases[i].result == API_RANGE_OK) {
+			assert_int_equal(range.first, cases[i].first);
+			assert_int_equal(range.last, cases[i].last);
+		} else {
+			assert_int_equal(range.first, 77);
+		}
+	}
+}
+
+static void if_range(void **state)
+{
+	static const struct {
+		const char *header, *etag;
+		bool holds;
+	} cases[] = {
+		{NULL, "\"a\"", true},
+		{"\"a\"", "\"a\"", true},
+		{" \"a\" ", "\"a\"", true},
+		{"\"b\"", "\"a\"", false},
+		{"W/\"a\"", "\"a\"", false},
+		{"\"a\"", "W/\"a\"", false},
+		{"\"a\", \"a\"", "\"a\"", false},
+		{"*", "\"a\"", false},
+		{"Sat, 31 Jan 2026 12:00:00 GMT", "\"a\"", false},
+		{"\"a\"", NULL, false},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct span header = cases[i].header ? span_of(cases[i].header) : SPAN_NIL;
+		assert_int_equal(api_if_range_holds(header, cases[i].etag), cases[i].holds);
+	}
+}
+
+static void message_tags(void **state)
+{
+	const struct span ab[] = {SPAN_LIT("\\Seen"), SPAN_LIT("$Forwarded")};
+	const struct span ba[] = {SPAN_LIT("$forwarded"), SPAN_LIT("\\Recent"), SPAN_LIT("\\SEEN"), SPAN_LIT("\\Seen")};
+	const struct span a[] = {SPAN_LIT("\\Seen")};
+	char one[API_ETAG_SIZE], two[API_ETAG_SIZE];
+	uint64_t modseq;
+	(void)state;
+
+	struct api_message_version version = {.uidvalidity = 5, .uid = 7, .modseq = UINT64_MAX};
+	assert_int_equal(api_etag_of_message(&version, one), GP_OK);
+	assert_string_equal(one, "W/\"5.7.18446744073709551615\"");
+	assert_true(api_etag_modseq(span_of(one), 5, 7, &modseq));
+	assert_true(modseq == UINT64_MAX);
+	assert_false(api_etag_modseq(span_of(one), 5, 8, &modseq));
+	assert_false(api_etag_modseq(span_of("W/\"5.7."), 5, 7, &modseq));
+	assert_false(api_etag_modseq(span_of("*"), 5, 7, &modseq));
+	assert_false(api_etag_modseq(SPAN_NIL, 5, 7, &modseq));
+
+	version = (struct api_message_version){.uidvalidity = 5, .uid = 7, .flags = ab, .n_flags = 2};
+	assert_int_equal(api_etag_of_message(&version, one), GP_OK);
+	assert_false(api_etag_modseq(span_of(one), 5, 7, &modseq));
+	version.flags = ba;
+	version.n_flags = 4;
+	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	assert_string_equal(one, two);
+	version.flags = a;
+	version.n_flags = 1;
+	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	assert_string_not_equal(one, two);
+	version.n_flags = 0;
+	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	assert_string_not_equal(one, two);
+
+	assert_int_equal(api_etag_of_content(5, 7, "1.2", one), GP_OK);
+	assert_string_equal(one, "\"5.7.1.2\"");
+	assert_int_equal(api_etag_of_content(5, 7, NULL, one), GP_OK);
+	assert_string_equal(one, "\"5.7\"");
+	assert_int_equal(api_etag_of_content(5, 7, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", one), GP_OK);
+	assert_int_equal(api_etag_of_content(5, 7, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.2", two), GP_OK);
+	assert_string_not_equal(one, two);
+	/* of the empty string: SHA-256 is known */
+	assert_int_equal(api_etag_of_bytes(SPAN_NIL, one), GP_OK);
+	assert_string_equal(one, "W/\"e3b0c44298fc1c149afbf4c8996fb924\"");
+}
+
+static void states(void **state)
+{
+	static const struct {
+		struct api_state state;
+		const char *text; /* NULL: none */
+	} cases[] = {
+		{{.uidvalidity = 3, .highestmodseq = 9, .uidnext = 5, .has_counts = true}, "3.9"},
+		{{.uidvalidity = 3, .uidnext = 5, .total = 4, .unread = 2, .has_counts = true}, "3.5.4.2"},
+		{{.uidvalidity = 3}, NULL},
+		{{.highestmodseq = 9}, NULL},
+		{{.uidvalidity = UINT32_MAX,
+		  .uidnext = UINT32_MAX,
+		  .total = UINT32_MAX,
+		  .unread = UINT32_MAX,
+		  .has_counts = true},
+		 "4294967295.4294967295.4294967295.4294967295"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char text[API_STATE_SIZE];
+		assert_int_equal(api_state_write(&cases[i].state, text), cases[i].text != NULL);
+		if (cases[i].text) {
+			assert_string_equal(text, cases[i].text);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(entity_tags),  cmocka_unit_test(ranges), cmocka_unit_test(if_range),
+		cmocka_unit_test(message_tags), cmocka_unit_test(states),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
