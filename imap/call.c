@@ -123,13 +123,8 @@ static void leave(struct imap_call *call)
 
 void imap_call_fail(struct imap_call *call, const struct gp_error *error)
 {
-	if (call->error.status != GP_OK) {
-		return;
-	}
-	call->error = *error;
-	/* Exchange says "BAD Request is throttled. Suggested Backoff Time: …". */
-	if (error->status == GP_BAD && imap_error_has_text(error, "throttled")) {
-		call->error.status = GP_THROTTLED;
+	if (call->error.status == GP_OK) {
+		call->error = *error;
 	}
 }
 

@@ -287,12 +287,11 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 	if (!error) {
 		return;
 	}
-	bool is_throttled = imap_error_has_text(error, "throttled");
-	bool is_answer = (error->status == GP_NO || error->status == GP_BAD) && !is_throttled;
+	bool is_answer = error->status == GP_NO || error->status == GP_BAD;
 	/* A name that cannot be written costs its counts, not the list. */
 	bool is_ours = error->status == GP_INVALID || error->status == GP_LIMIT;
 
-	if (step->role == ROLE_LIST && error->status == GP_BAD && is_answer && self->is_extended) {
+	if (step->role == ROLE_LIST && error->status == GP_BAD && self->is_extended) {
 		self->is_refused = true;
 	} else if (step->role == ROLE_LIST || !(is_answer || is_ours)) {
 		imap_call_fail(step->call, error);

@@ -85,8 +85,7 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 	struct position_call *self = (struct position_call *)step->call;
 	struct imap_call *call = step->call;
 	const struct imap_selected *selected = imap_session_selected(call->session);
-	bool is_bad = result->error && result->error->status == GP_BAD && result->response &&
-		      !imap_error_has_text(result->error, "throttled");
+	bool is_bad = result->error && result->error->status == GP_BAD;
 
 	if (self->is_extended && (is_bad || (!result->error && step->n_rows == 0))) {
 		if (!result->error) {

@@ -164,8 +164,7 @@ bool imap_search_copy(struct gp_arena *arena, const struct imap_search *from, st
 
 void imap_search_prepare(const struct imap_session *session, struct imap_writer *writer)
 {
-	writer->is_gmail =
-		imap_session_can(session, IMAP_CAP_GMAIL) && !imap_session_can(session, IMAP_CAP_OBJECTID);
+	writer->is_gmail = imap_session_can(session, IMAP_CAP_GMAIL) && !imap_session_can(session, IMAP_CAP_OBJECTID);
 }
 
 struct gp_error imap_error_for_search(const struct gp_error *error, bool has_charset)
@@ -341,9 +340,7 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 
 	if (result->error) {
 		struct gp_error error = imap_error_for_search(result->error, self->has_charset);
-		bool is_syntax =
-			error.status == GP_BAD && error.code[0] == '\0' && !imap_error_has_text(&error, "throttled");
-		if (self->is_extended && is_syntax && result->response) {
+		if (self->is_extended && error.status == GP_BAD) {
 			start_over(self);
 		} else {
 			imap_call_fail(step->call, &error);

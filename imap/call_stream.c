@@ -229,10 +229,10 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 
 static void fail_window(struct imap_stream *self, const struct window *window, const struct gp_error *error)
 {
-	if (window->is_too_long) {
-		imap_call_fail_with(&self->base, GP_PROTOCOL, "the IMAP server sent more than was asked");
-	} else if (error && !imap_error_is_expunged(error) && !imap_error_has_code(error, "NONEXISTENT")) {
+	if (error && !imap_error_is_expunged(error) && !imap_error_has_code(error, "NONEXISTENT")) {
 		imap_call_fail(&self->base, error);
+	} else if (window->is_too_long) {
+		imap_call_fail_with(&self->base, GP_PROTOCOL, "the IMAP server sent more than was asked");
 	} else if (!error && self->is_stray) {
 		imap_call_fail_with(&self->base, GP_PROTOCOL, "the IMAP server sent another piece than was asked");
 	} else {

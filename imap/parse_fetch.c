@@ -298,6 +298,7 @@ static bool read_section_spec(struct imap_lexer *lexer, struct span *spec_out)
 	/* unbalanced inside: the first bracket, then */
 	struct span rest = span_make(start, (size_t)(lexer->end - start));
 	ptrdiff_t end = span_find_char(rest, ']');
+	lexer->at = start;
 	if (end < 0) {
 		return false;
 	}

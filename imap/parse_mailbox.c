@@ -3,22 +3,37 @@
 
 /* ---- names ---- */
 
-/* Where the name at the start of `rest`, a bare word with spaces in it, ends: before the
- * list of LIST-EXTENDED or STATUS, which is the last thing in parentheses. */
+/* Whether `inside`, what follows a parenthesis, begins the list that comes behind a name
+ * in LIST-EXTENDED or STATUS. */
+static bool begins_items(struct span inside)
+{
+	static const char *const words[] = {"\"",      "CHILDINFO",   "OLDNAME",       "MESSAGES", "UNSEEN",
+					    "UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "SIZE",     "MAILBOXID",
+					    "RECENT",  "DELETED",     "APPENDLIMIT",   ")"};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (span_starts_with_nocase(inside, words[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Where the name at the start of `rest`, bare but maybe with spaces, ends: before a list
+ * that looks like one, or before any when one must come (`has_items`). */
 static size_t bare_name_len(struct span rest, bool has_items)
 {
 	size_t len = rest.len;
+	size_t any = 0;
 
-	for (size_t i = rest.len; i > 1; i--) {
-		if (rest.ptr[i - 1] != '(' || rest.ptr[i - 2] != ' ') {
-			continue;
+	for (size_t i = 2; i <= rest.len && len == rest.len; i++) {
+		if (rest.ptr[i - 1] == '(' && rest.ptr[i - 2] == ' ') {
+			any = any ? any : i - 2;
+			len = begins_items(span_from(rest, i)) ? i - 2 : len;
 		}
-		struct span inside = span_from(rest, i);
-		if (has_items || span_starts_with(inside, "\"") || span_starts_with_nocase(inside, "CHILDINFO") ||
-		    span_starts_with_nocase(inside, "OLDNAME")) {
-			len = i - 2;
-			break;
-		}
+	}
+	if (has_items && len == rest.len && any > 0) {
+		len = any;
 	}
 	while (len > 0 && rest.ptr[len - 1] == ' ') {
 		len--;
@@ -262,7 +277,7 @@ bool imap_parse_my_rights(struct imap_parse *parse)
 	struct imap_response *response = &parse->response;
 
 	if (imap_lexer_peek(lexer) == IMAP_TOKEN_STRING) {
-		response->list.mailbox = read_name(lexer, false);
+		response->list.mailbox = imap_lexer_nstring(lexer);
 		response->text = imap_lexer_nstring(lexer);
 		return true;
 	}

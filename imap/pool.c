@@ -61,6 +61,22 @@ static struct pool_account **bucket_of(struct imap_pool *pool, const struct imap
 
 static void dispatch(struct gp_timer *timer);
 
+bool pool_has_waiting(const struct pool_account *account)
+{
+	return account->waiting[0].first || account->waiting[1].first;
+}
+
+static struct lease_list *queue_of(const struct imap_lease *lease)
+{
+	return &lease->account->waiting[lease->is_bulk];
+}
+
+static void leave_queue(struct imap_lease *lease)
+{
+	pool_lease_list_remove(queue_of(lease), lease);
+	lease->account->pool->n_waiting--;
+}
+
 static struct pool_account *account_get(struct imap_pool *pool, struct imap_credential *credential)
 {
 	struct pool_account **bucket = bucket_of(pool, credential);
@@ -78,6 +94,7 @@ static struct pool_account *account_get(struct imap_pool *pool, struct imap_cred
 	account->credential = imap_credential_ref(credential);
 	account->cap = pool->config.max_sessions_per_account;
 	gp_timer_init(&account->dispatch, pool->config.timers, dispatch, account);
+	gp_timer_init(&account->patience, pool->config.timers, dispatch, account);
 	account->bucket_next = *bucket;
 	*bucket = account;
 	pool->n_accounts++;
@@ -98,6 +115,7 @@ void pool_account_release(struct pool_account *account)
 	}
 	*at = account->bucket_next;
 	gp_timer_stop(&account->dispatch);
+	gp_timer_stop(&account->patience);
 	imap_credential_unref(&account->credential);
 	free(account);
 	pool->n_accounts--;
@@ -228,25 +246,6 @@ static size_t account_cap(struct pool_account *account)
 	return account->cap;
 }
 
-static size_t count_bulk_sessions(const struct pool_account *account)
-{
-	size_t n = 0;
-
-	for (const struct pool_session *s = account->first_session; s; s = s->next) {
-		n += s->n_bulk > 0 && !s->is_closed;
-	}
-	return n;
-}
-
-/* Streams never take an account's last session: short requests on another mailbox
- * must find one. */
-static bool may_add_bulk_session(struct pool_account *account)
-{
-	size_t cap = account_cap(account);
-
-	return count_bulk_sessions(account) < (cap > 1 ? cap - 1 : 1);
-}
-
 static bool is_usable(const struct pool_session *s)
 {
 	return s->is_ready && !s->is_closed && !s->is_retiring;
@@ -268,19 +267,19 @@ static void retire_aged(struct pool_account *account)
 }
 
 /* The least loaded session that has the lease's mailbox open (any, if it needs none). */
-static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool no_bulk)
+static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool allows_bulk)
 {
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_usable(s) || !pool_session_serves(s, lease) || (no_bulk && s->n_bulk > 0)) {
+		if (!is_usable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
 			continue;
 		}
 		if (!best || s->leases.n < best->leases.n) {
 			best = s;
 		}
 	}
-	return best;
+	return best && best->leases.n < POOL_SHARE_HARD ? best : NULL;
 }
 
 /* A session whose mailbox nobody holds: one with none selected first, then the one
@@ -307,8 +306,10 @@ static bool open_another(struct pool_account *account)
 {
 	struct imap_pool *pool = account->pool;
 
+	size_t n_waiting = account->waiting[0].n + account->waiting[1].n;
+
 	if (account->n_connecting > 0 &&
-	    (account->n_sessions == account->n_connecting || account->n_connecting >= account->waiting.n)) {
+	    (account->n_sessions == account->n_connecting || account->n_connecting >= n_waiting)) {
 		return true;
 	}
 	if (pool->is_draining || account->n_sessions >= account_cap(account)) {
@@ -322,27 +323,53 @@ static bool open_another(struct pool_account *account)
 	return pool_session_open(account);
 }
 
-static struct pool_session *choose(struct pool_account *account, const struct imap_lease *lease)
+static struct pool_session *choose_short(struct pool_account *account, const struct imap_lease *lease)
 {
-	struct pool_session *same = least_loaded(account, lease, true);
-	size_t enough = lease->is_bulk ? 1 : POOL_SHARE_SOFT;
+	struct pool_session *same = least_loaded(account, lease, false);
 
-	if (same && same->leases.n < enough) {
+	if (same && same->leases.n < POOL_SHARE_SOFT) {
 		return same;
 	}
 	struct pool_session *other = lease->mailbox ? unheld(account) : NULL;
-	bool may_take_another = !lease->is_bulk || may_add_bulk_session(account);
-	if (other && may_take_another) {
+	if (other) {
 		return other;
 	}
-	bool is_opening = may_take_another && open_another(account);
-	if (lease->is_bulk && is_opening) {
-		return NULL;
+	open_another(account); /* for those to come; this one need not wait for it */
+	return same ? same : least_loaded(account, lease, true);
+}
+
+static bool has_session_for_bulk(struct pool_account *account)
+{
+	size_t cap = account_cap(account);
+	size_t n_busy = 0;
+
+	for (const struct pool_session *s = account->first_session; s; s = s->next) {
+		n_busy += s->n_bulk > 0 && !s->is_closed;
 	}
-	if (!same || lease->is_bulk) {
-		same = least_loaded(account, lease, false);
+	return n_busy < (cap > 1 ? cap - 1 : 1);
+}
+
+static struct pool_session *choose_bulk(struct pool_account *account, const struct imap_lease *lease)
+{
+	uint64_t waited_ms = account->pool->config.timers->now_ms - lease->waiting_since_ms;
+
+	if (has_session_for_bulk(account)) {
+		struct pool_session *same = least_loaded(account, lease, false);
+		if (same && same->leases.n == 0) {
+			return same;
+		}
+		struct pool_session *other = unheld(account);
+		if (other) {
+			return other;
+		}
+		if (open_another(account)) {
+			return NULL; /* it is worth waiting for */
+		}
+		if (same) {
+			return same;
+		}
 	}
-	return same && same->leases.n < POOL_SHARE_HARD ? same : NULL;
+	return waited_ms >= POOL_BULK_PATIENCE_MS ? least_loaded(account, lease, true) : NULL;
 }
 
 /* ---- the queue ---- */
@@ -352,28 +379,50 @@ void pool_dispatch_soon(struct pool_account *account)
 	gp_timer_start(&account->dispatch, 0);
 }
 
-/* In order: the first lease that finds no session stops those behind it, so that
- * nobody starves. */
+/* What it waited for: until the session that serves it was opened, or came free. */
+static void count_waiting(struct imap_lease *lease, const struct pool_session *session)
+{
+	uint64_t until_ms = lease->account->pool->config.timers->now_ms;
+
+	if (session->opened_at_ms >= lease->waiting_since_ms) {
+		until_ms = session->opened_at_ms;
+	}
+	lease->queue_ms += until_ms - lease->waiting_since_ms;
+}
+
+/* In order: the first lease of a queue that finds no session stops those behind it, so
+ * that nobody starves. */
+static void dispatch_queue(struct pool_account *account, bool is_bulk)
+{
+	struct lease_list *queue = &account->waiting[is_bulk];
+
+	while (queue->first) {
+		struct imap_lease *lease = queue->first;
+		struct pool_session *session = is_bulk ? choose_bulk(account, lease) : choose_short(account, lease);
+		if (!session) {
+			return;
+		}
+		leave_queue(lease);
+		count_waiting(lease, session);
+		pool_session_attach(session, lease);
+	}
+}
+
 static void dispatch(struct gp_timer *timer)
 {
 	struct pool_account *account = timer->ctx;
 
 	account->is_dispatching = true;
 	retire_aged(account);
-	while (account->waiting.first) {
-		struct imap_lease *lease = account->waiting.first;
-		struct pool_session *session = choose(account, lease);
-		if (!session) {
-			if (account->n_sessions == 0 && !account->is_starved) {
-				struct gp_error error = {.status = GP_NO_MEMORY, .text = "out of memory"};
-				pool_fail_waiting(account, &error);
-			}
-			break;
-		}
-		pool_lease_list_remove(&account->waiting, lease);
-		account->pool->n_waiting--;
-		lease->queue_ms += account->pool->config.timers->now_ms - lease->waiting_since_ms;
-		pool_session_attach(session, lease);
+	dispatch_queue(account, false);
+	dispatch_queue(account, true);
+	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
+		const struct gp_error error = {.status = GP_NO_MEMORY, .text = "out of memory"};
+		pool_fail_waiting(account, &error);
+	}
+	if (account->waiting[1].first) {
+		gp_timer_start_at(&account->patience,
+				  account->waiting[1].first->waiting_since_ms + POOL_BULK_PATIENCE_MS);
 	}
 	account->is_dispatching = false;
 	pool_account_release(account);
@@ -407,7 +456,7 @@ void pool_requeue(struct imap_lease *lease)
 {
 	lease->session = NULL;
 	lease->was_retried = true;
-	push_front(&lease->account->waiting, lease);
+	push_front(queue_of(lease), lease);
 	wait_in_queue(lease);
 }
 
@@ -429,19 +478,25 @@ void pool_fail(struct imap_lease *lease, const struct gp_error *error)
 	done(ctx, NULL, &copy);
 }
 
+static void fail_queue(struct lease_list *queue, const struct gp_error *error)
+{
+	size_t n = queue->n; /* callbacks may queue new ones */
+
+	while (n-- > 0 && queue->first) {
+		struct imap_lease *lease = queue->first;
+		leave_queue(lease);
+		pool_fail(lease, error);
+	}
+}
+
 void pool_fail_waiting(struct pool_account *account, const struct gp_error *error)
 {
 	struct gp_error copy = *error;
 	bool was_dispatching = account->is_dispatching;
-	size_t n = account->waiting.n; /* callbacks may queue new ones */
 
-	account->is_dispatching = true;
-	while (n-- > 0 && account->waiting.first) {
-		struct imap_lease *lease = account->waiting.first;
-		pool_lease_list_remove(&account->waiting, lease);
-		account->pool->n_waiting--;
-		pool_fail(lease, &copy);
-	}
+	account->is_dispatching = true; /* keeps the account */
+	fail_queue(&account->waiting[0], &copy);
+	fail_queue(&account->waiting[1], &copy);
 	account->is_dispatching = was_dispatching;
 	pool_account_release(account);
 }
@@ -462,8 +517,7 @@ static void on_deadline(struct gp_timer *timer)
 		gp_error_set(&error, GP_DEADLINE, "no IMAP session of this account came free in time");
 	}
 	if (lease->state == LEASE_WAITING) {
-		pool_lease_list_remove(&account->waiting, lease);
-		account->pool->n_waiting--;
+		leave_queue(lease);
 	} else {
 		pool_session_detach(lease->session, lease, true);
 	}
@@ -476,8 +530,7 @@ static void on_refused_at_once(struct gp_timer *timer)
 	struct gp_error error = {.status = GP_OK};
 	bool is_draining = lease->account->pool->is_draining;
 
-	pool_lease_list_remove(&lease->account->waiting, lease);
-	lease->account->pool->n_waiting--;
+	leave_queue(lease);
 	gp_error_set(&error, is_draining ? GP_DRAINING : GP_QUEUE_FULL, "%s",
 		     is_draining ? "shutting down" : "too many requests of this account are waiting");
 	pool_fail(lease, &error);
@@ -516,8 +569,8 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	account->n_leases++;
 	pool->n_leases++;
 
-	bool is_refused = pool->is_draining || account->waiting.n >= GP_MAX_WAITING_PER_ACCOUNT;
-	pool_lease_list_push(&account->waiting, lease);
+	bool is_refused = pool->is_draining || queue_of(lease)->n >= GP_MAX_WAITING_PER_ACCOUNT;
+	pool_lease_list_push(queue_of(lease), lease);
 	wait_in_queue(lease);
 	gp_timer_init(&lease->deadline, pool->config.timers, is_refused ? on_refused_at_once : on_deadline, lease);
 	gp_timer_start_at(&lease->deadline, is_refused ? 0 : spec->deadline_at_ms);
@@ -534,12 +587,11 @@ void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)
 	}
 	struct pool_account *account = lease->account;
 	if (lease->state == LEASE_WAITING) {
-		pool_lease_list_remove(&account->waiting, lease);
-		account->pool->n_waiting--;
+		leave_queue(lease);
 	} else {
 		pool_session_detach(lease->session, lease, is_suspect);
 	}
-	if (account->waiting.first) {
+	if (pool_has_waiting(account)) {
 		pool_dispatch_soon(account);
 	}
 	lease_free(lease);
@@ -556,6 +608,22 @@ struct imap_session *imap_lease_session(const struct imap_lease *lease)
 		abort();
 	}
 	return session;
+}
+
+void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
+{
+	if (!lease->is_bulk || lease->is_stalled == is_stalled || lease->state != LEASE_GRANTED) {
+		return;
+	}
+	lease->is_stalled = is_stalled;
+	if (is_stalled) {
+		lease->session->n_bulk--;
+		if (lease->account->waiting[1].first) {
+			pool_dispatch_soon(lease->account);
+		}
+	} else {
+		lease->session->n_bulk++;
+	}
 }
 
 bool imap_lease_is_fresh(const struct imap_lease *lease)

@@ -10,8 +10,13 @@
  * Choice, in this order: a session with the mailbox selected and few leases; an idle
  * one; a new one under the account's and the total cap; the least loaded one with
  * the mailbox selected; else the lease waits in the account's queue, in order, under
- * its deadline. Bulk leases (streams) are kept apart from short ones where another
- * session can be had.
+ * its deadline.
+ *
+ * Bulk leases (streams) have a queue of their own and one session each, at most all but
+ * one of the account's: servers read a message from its start for every jump between
+ * two of them, and short requests must find a session. A stream whose reader does not
+ * keep up says so and lets another one onto its session; and who has waited for
+ * POOL_BULK_PATIENCE_MS shares in any case.
  *
  * Failures are the account's own: a server's connection limit lowers the account's
  * cap; GP_AUTH ends all leases that wait for that login. Idle sessions are kept
@@ -64,6 +69,8 @@ void imap_lease_end(struct imap_lease **lease, bool is_suspect);
 /* The session of a granted lease, also after its connection was lost (calls then end
  * with GP_LOST). Asserts that it is the lease's own credential's. */
 struct imap_session *imap_lease_session(const struct imap_lease *lease);
+/* A bulk lease whose holder cannot go on now (true), or can again. */
+void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled);
 /* True when the mailbox was selected for this very lease, so that its state is the
  * server's of this moment; else a NOOP brings it up to date. */
 bool imap_lease_is_fresh(const struct imap_lease *lease);

@@ -15,6 +15,8 @@
 /* Leases that share one session before another session is looked for, and at most. */
 #define POOL_SHARE_SOFT 2
 #define POOL_SHARE_HARD 64
+/* How long a stream waits for a session of its own. */
+#define POOL_BULK_PATIENCE_MS 5000
 /* How long a lowered cap of an account stays. */
 #define POOL_CAP_LOWERED_MS 60000
 
@@ -30,6 +32,7 @@ struct imap_lease {
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
 	bool is_write, is_bulk;
+	bool is_stalled;  /* bulk: its reader does not keep up */
 	bool was_retried; /* its session died under SELECT once */
 	bool is_fresh;
 	enum lease_state state;
@@ -50,15 +53,15 @@ struct pool_session {
 	struct imap_session *session;     /* own */
 	struct lease_list leases;         /* link */
 	size_t n_holders;                 /* leases that need the mailbox */
-	size_t n_bulk;
-	struct imap_call *select; /* own, while it runs */
-	char *mailbox;            /* own: selected, or being selected; NULL: none */
+	size_t n_bulk;                    /* bulk leases that are not stalled */
+	struct imap_call *select;         /* own, while it runs */
+	char *mailbox;                    /* own: selected, or being selected; NULL: none */
 	bool is_examine;
 	bool is_ready, is_closed;
 	bool is_retiring;       /* takes no new lease */
 	struct gp_timer tick;   /* idle: keep-alive, idle timeout; closed: frees it */
 	struct imap_call *noop; /* own, while it runs */
-	uint64_t idle_since_ms;
+	uint64_t opened_at_ms, idle_since_ms;
 };
 
 struct pool_account {
@@ -67,12 +70,13 @@ struct pool_account {
 	struct imap_credential *credential; /* own (a reference) */
 	struct pool_session *first_session; /* own */
 	size_t n_sessions, n_connecting;
-	struct lease_list waiting;
-	size_t n_leases; /* waiting and attached */
+	struct lease_list waiting[2]; /* short ones; bulk */
+	size_t n_leases;              /* waiting and attached */
 	size_t cap;
 	uint64_t cap_lowered_until_ms;
 	bool is_starved; /* waits for room in the pool */
 	bool is_dispatching;
+	struct gp_timer patience; /* the bulk lease that has waited longest has waited enough */
 	struct gp_timer dispatch;
 };
 
@@ -90,7 +94,8 @@ struct imap_pool {
 /* pool.c */
 void pool_lease_list_push(struct lease_list *list, struct imap_lease *lease);
 void pool_lease_list_remove(struct lease_list *list, struct imap_lease *lease);
-/* Looks at the account's queue on the next turn of the loop. */
+bool pool_has_waiting(const struct pool_account *account);
+/* Looks at the account's queues on the next turn of the loop. */
 void pool_dispatch_soon(struct pool_account *account);
 /* Room came free in the pool: whoever waits for it looks again. */
 void pool_room_came_free(struct imap_pool *pool);

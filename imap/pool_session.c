@@ -89,7 +89,7 @@ static void on_closed(void *ctx, const struct gp_error *error)
 	pool_room_came_free(account->pool);
 	if (!was_ready) {
 		connecting_failed(account, &copy);
-	} else if (account->waiting.first) {
+	} else if (pool_has_waiting(account)) {
 		pool_dispatch_soon(account);
 	}
 }
@@ -113,6 +113,7 @@ bool pool_session_open(struct pool_account *account)
 		.silence_timeout_ms = pool->config.silence_timeout_ms,
 	};
 	self->account = account;
+	self->opened_at_ms = pool->config.timers->now_ms;
 	gp_timer_init(&self->tick, pool->config.timers, session_tick, self);
 	self->session = imap_session_new(&config, &session_events, self);
 	if (!self->session) {
@@ -238,7 +239,7 @@ static void on_selected(void *ctx, const struct gp_error *error)
 			self->is_retiring = true; /* `closed` follows: nobody is to choose it before */
 		}
 		requeue_selecting(self, &copy);
-		if (self->account->waiting.first) {
+		if (pool_has_waiting(self->account)) {
 			pool_dispatch_soon(self->account);
 		}
 		return;
@@ -260,7 +261,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	lease->session = self;
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
-	self->n_bulk += lease->is_bulk;
+	self->n_bulk += lease->is_bulk && !lease->is_stalled;
 	gp_timer_stop(&self->tick);
 }
 
@@ -302,7 +303,7 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	pool_lease_list_remove(&self->leases, lease);
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
-	self->n_bulk -= lease->is_bulk;
+	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
 	self->is_retiring = self->is_retiring || is_suspect;
 	if (self->leases.n > 0) {
 		return;

@@ -271,8 +271,8 @@ static void end_first(struct imap_session *session, struct imap_command_list *li
 
 void imap_session_end_all(struct imap_session *session)
 {
-	/* What the callbacks add comes behind in the queue and waits for the next turn;
-	 * what they cancel makes this end with some of that. */
+	/* Bounded: a command that starts another when it ends, again and again, gets a turn
+	 * for each. */
 	imap_session_end_failed(session);
 	while (session->in_flight.first) {
 		end_first(session, &session->in_flight);

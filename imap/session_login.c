@@ -19,7 +19,6 @@
 #include "imap/session_internal.h"
 
 #define MAX_PLAIN_MESSAGE 2050 /* NUL, user name, NUL, password: 1024 bytes each */
-#define MAX_LOGIN_COMMAND 4500 /* as base64, or as quoted strings with each byte escaped */
 
 static void authenticate(struct imap_session *session);
 
@@ -334,18 +333,6 @@ static size_t plain_message(const struct imap_credential *credential, char out[M
 	return len + password.len;
 }
 
-/* All the room at once: a buffer that grows leaves copies of a secret behind. */
-static bool reserve_for_secret(struct imap_session *session, struct imap_writer *writer)
-{
-	char *room;
-	enum gp_status status = gp_buffer_reserve(&writer->bytes, MAX_LOGIN_COMMAND, &room);
-
-	if (status != GP_OK) {
-		imap_session_fail(session, status, gp_status_text(status));
-	}
-	return status == GP_OK;
-}
-
 static void write_sasl(struct imap_session *session, struct imap_command *command)
 {
 	char message[MAX_PLAIN_MESSAGE];
@@ -390,9 +377,7 @@ static void authenticate(struct imap_session *session)
 		return;
 	}
 	session->n_lists_before = session->n_capability_lists;
-	if (reserve_for_secret(session, &command->writer) && reserve_for_secret(session, &command->dialogue)) {
-		(is_sasl ? write_sasl : write_login)(session, command);
-	}
+	(is_sasl ? write_sasl : write_login)(session, command);
 	if (imap_session_is_open(session)) {
 		imap_command_submit_login(command);
 	} else {
