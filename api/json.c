@@ -58,31 +58,28 @@ json_t *api_json_utc(int64_t seconds)
 /* RFC 3339 has four digits for the year: what lies outside 0000 to 9999 is null. */
 json_t *api_json_date(int64_t seconds, int offset_minutes)
 {
-	const int64_t least = INT64_C(-62167219200), most = INT64_C(253402300799);
+	/* a day less at both ends: the offset must not lead out either */
+	const int64_t least = INT64_C(-62167219200) + 86400, most = INT64_C(253402300799) - 86400;
 	struct tm tm;
-	char text[40];
+	char text[128], zone[32] = "Z";
 
+	if (seconds < least || seconds > most) {
+		return json_null();
+	}
 	if (offset_minutes <= -24 * 60 || offset_minutes >= 24 * 60) {
 		offset_minutes = 0;
 	}
-	if (seconds < least + 86400 || seconds > most - 86400) {
-		return json_null();
+	if (offset_minutes != 0) {
+		int minutes = offset_minutes < 0 ? -offset_minutes : offset_minutes;
+		snprintf(zone, sizeof zone, "%c%02d:%02d", offset_minutes < 0 ? '-' : '+', minutes / 60, minutes % 60);
 	}
 	time_t local = (time_t)(seconds + (int64_t)offset_minutes * 60);
 	if (!gmtime_r(&local, &tm)) {
 		return json_null();
 	}
-	size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-	/* strftime does not pad the year */
-	char padded[64];
-	if (offset_minutes == 0) {
-		snprintf(padded, sizeof padded, "%04d%sZ", tm.tm_year + 1900, strchr(text + 1, '-'));
-	} else {
-		int minutes = offset_minutes < 0 ? -offset_minutes : offset_minutes;
-		snprintf(padded, sizeof padded, "%04d%s%c%02d:%02d", tm.tm_year + 1900, strchr(text + 1, '-'),
-			 offset_minutes < 0 ? '-' : '+', minutes / 60, minutes % 60);
-	}
-	return len > 0 ? json_string(padded) : json_null();
+	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%s", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+		 tm.tm_hour, tm.tm_min, tm.tm_sec, zone);
+	return json_string(text);
 }
 
 json_t *api_json_number_string(uint64_t number)
@@ -93,17 +90,26 @@ json_t *api_json_number_string(uint64_t number)
 	return json_string(text);
 }
 
+struct sink {
+	struct gp_buffer *out; /* borrow */
+	enum gp_status status;
+};
+
 static int append_piece(const char *piece, size_t len, void *ctx)
 {
-	return gp_buffer_append(ctx, span_make(piece, len)) == GP_OK ? 0 : -1;
+	struct sink *sink = ctx;
+
+	sink->status = gp_buffer_append(sink->out, span_make(piece, len));
+	return sink->status == GP_OK ? 0 : -1;
 }
 
 enum gp_status api_json_write(const json_t *value, bool is_pretty, struct gp_buffer *out)
 {
+	struct sink sink = {.out = out, .status = GP_OK};
 	size_t flags = JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT);
 
-	if (!value || json_dump_callback(value, append_piece, out, flags) != 0) {
-		return GP_NO_MEMORY;
+	if (!value || json_dump_callback(value, append_piece, &sink, flags) != 0) {
+		return sink.status != GP_OK ? sink.status : GP_NO_MEMORY;
 	}
 	return gp_buffer_append_char(out, '\n');
 }

@@ -8,7 +8,7 @@
 
 /* How many values could not be made or set since the program began. */
 uint64_t api_json_failures(void);
-/* Appends the value and a newline. GP_NO_MEMORY: memory, or the buffer's cap. */
+/* Appends the value and a newline. GP_NO_MEMORY; GP_LIMIT: the buffer's cap. */
 enum gp_status api_json_write(const json_t *value, bool is_pretty, struct gp_buffer *out) GP_MUST_USE;
 
 #endif

@@ -20,8 +20,12 @@
 #include "api/part_tree.h"
 #include "api/router.h"
 
+/* A reader that took nothing for so long lets another stream onto its session. */
+#define STALL_MS 200
+
 struct message_content {
 	struct api_job job; /* first */
+	struct gp_timer stall;
 	uint32_t uid;
 	struct span part_id; /* NIL: the whole message */
 	bool is_encoded, is_download;
@@ -56,6 +60,7 @@ static void content_reset(struct api_job *job)
 {
 	struct message_content *self = content_of(job);
 
+	gp_timer_stop(&self->stall);
 	imap_uidset_deinit(&self->uids);
 	mail_content_free(&self->decoder);
 	gp_buffer_deinit(&self->decoded);
@@ -153,13 +158,34 @@ static size_t credit(struct message_content *self)
 	return exchange->ops->stream_room(exchange);
 }
 
+static void on_stall(struct gp_timer *timer)
+{
+	struct message_content *self = timer->ctx;
+
+	imap_lease_set_stalled(self->job.lease, true);
+}
+
+/* Asks for what there is room for. */
+static void want(struct message_content *self)
+{
+	size_t room = credit(self);
+
+	if (room >= GP_STREAM_WINDOW) {
+		gp_timer_stop(&self->stall);
+		imap_lease_set_stalled(self->job.lease, false);
+	} else if (!gp_timer_is_running(&self->stall)) {
+		gp_timer_start(&self->stall, STALL_MS);
+	}
+	imap_stream_want(self->job.stream, room);
+}
+
 static void on_room(void *ctx)
 {
 	struct message_content *self = content_of(ctx);
 
 	api_job_touch(&self->job);
 	if (self->job.stream) {
-		imap_stream_want(self->job.stream, credit(self));
+		want(self);
 	}
 }
 
@@ -225,7 +251,7 @@ static void on_data(void *ctx, struct span bytes)
 		fail_for_memory(self);
 		return;
 	}
-	imap_stream_want(self->job.stream, credit(self));
+	want(self);
 }
 
 static void start_pass(struct message_content *self);
@@ -302,7 +328,7 @@ static void start_pass(struct message_content *self)
 	}
 	self->job.stream = imap_stream_start(api_job_session(&self->job), &spec, &section_events, self);
 	if (api_job_started(&self->job, self->job.stream)) {
-		imap_stream_want(self->job.stream, credit(self));
+		want(self);
 	}
 }
 
@@ -408,6 +434,7 @@ static void content_run(struct api_job *job)
 {
 	struct message_content *self = content_of(job);
 
+	gp_timer_init(&self->stall, job->app->timers, on_stall, self);
 	gp_buffer_init(&self->decoded, 4 * GP_STREAM_WINDOW);
 	if (imap_uidset_add(&self->uids, self->uid, self->uid) != GP_OK) {
 		fail_for_memory(self);

@@ -471,14 +471,13 @@ static const struct api_job_handler text_handler = {.run = text_run, .reset = te
 
 /* ---- requests ---- */
 
-static void start(struct api_request *request, struct api_job *job, bool is_bulk)
+static void start(struct api_request *request, struct api_job *job)
 {
 	if (api_query_finish(&request->query) != GP_OK) {
 		api_reply_error(request->exchange, &request->query.error);
 		return;
 	}
 	const struct api_job_spec spec = {.mailbox = request->mailbox,
-					  .is_bulk = is_bulk,
 					  .has_uidvalidity = request->has_uidvalidity,
 					  .uidvalidity = request->uidvalidity};
 	api_job_start(job, &spec);
@@ -491,7 +490,7 @@ void api_message_headers_get(struct api_request *request)
 
 	if (self) {
 		self->uid = request->uid;
-		start(request, &self->job, false);
+		start(request, &self->job);
 	}
 }
 
@@ -504,7 +503,7 @@ static void text_get(struct api_request *request, bool is_html)
 		self->uid = request->uid;
 		self->is_html = is_html;
 		self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
-		start(request, &self->job, true);
+		start(request, &self->job);
 	}
 }
 

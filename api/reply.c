@@ -140,21 +140,24 @@ void api_reply_empty(struct api_exchange *exchange, unsigned status)
 /* Serialises and gives the value up. False: 503 has been replied. */
 static bool write_body(struct api_exchange *exchange, json_t *value, struct gp_buffer *body)
 {
-	bool has_failed = exchange->n_json_failures != api_json_failures();
+	bool has_hole = exchange->n_json_failures != api_json_failures();
 
 	gp_buffer_init(body, GP_MAX_JSON_REPLY);
-	if (!has_failed) {
-		has_failed = api_json_write(value, exchange->is_pretty, body) != GP_OK;
-	}
+	enum gp_status status = has_hole ? GP_NO_MEMORY : api_json_write(value, exchange->is_pretty, body);
 	json_decref(value);
-	if (has_failed) {
-		bool is_too_large = body->len > GP_MAX_JSON_REPLY / 2;
-		gp_buffer_deinit(body);
-		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "%s",
-				  is_too_large ? "the reply is too large, or memory ran out: ask for fewer fields"
-					       : "out of memory");
+	if (status == GP_OK) {
+		return true;
 	}
-	return !has_failed;
+	gp_buffer_deinit(body);
+	if (status == GP_LIMIT) {
+		api_reply_problem(
+			exchange, API_PROBLEM_UNAVAILABLE, NULL,
+			"the reply would be larger than %zu bytes: ask for less, with 'fields' or a smaller page",
+			GP_MAX_JSON_REPLY);
+	} else {
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+	}
+	return false;
 }
 
 void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value)
