@@ -163,7 +163,7 @@ static enum gp_status listen_on(const struct sockaddr *name, socklen_t len, int 
 
 static void learn_port(int fd, struct gateway_address *address)
 {
-	struct sockaddr_storage name;
+	struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof name;
 
 	if (getsockname(fd, (struct sockaddr *)&name, &len) != 0) {

@@ -45,6 +45,8 @@ static void peer_left(uv_poll_t *poll, int status, int events)
 	if (!connection) {
 		return;
 	}
+	/* `gone` may start timers, and the wait may have been long. */
+	gp_timers_set_now(&connection->server->loop->timers, uv_now(poll->loop));
 	connection->is_peer_gone = true;
 	if (connection->exchange && connection->exchange->is_suspended) {
 		http_exchange_abandon(connection->exchange);
@@ -145,11 +147,10 @@ struct http_connection *http_connection_of(struct MHD_Connection *mhd)
  */
 static void hide_query(const char *target, size_t len)
 {
-	const char *mark = memchr(target, '?', len);
+	char *mark = memchr(target, '?', len);
 
 	if (mark) {
-		char *query = (char *)(uintptr_t)(mark + 1);
-		*query = '\0';
+		mark[1] = '\0';
 	}
 }
 

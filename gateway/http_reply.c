@@ -9,8 +9,8 @@
 /* libmicrohttpd reads that much of a stream at a time when the length is known. */
 #define STREAM_BLOCK (32 * GP_KIB)
 
-static const char out_of_memory_body[] = "{\"type\":\"/problems/unavailable\",\"title\":\"Not now\",\"status\":503,"
-					 "\"detail\":\"The gateway is out of memory.\",\"retryable\":true}\n";
+static char out_of_memory_body[] = "{\"type\":\"/problems/unavailable\",\"title\":\"Not now\",\"status\":503,"
+				   "\"detail\":\"The gateway is out of memory.\",\"retryable\":true}\n";
 
 /* libmicrohttpd's own function for constant bodies has another name in each version;
  * a free function that does nothing serves all of them. */
@@ -21,9 +21,8 @@ static void keep(void *body)
 
 struct MHD_Response *http_reply_out_of_memory(void)
 {
-	void *body = (void *)(uintptr_t)out_of_memory_body;
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer_with_free_callback(sizeof out_of_memory_body - 1, body, keep);
+	struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
+		sizeof out_of_memory_body - 1, out_of_memory_body, keep);
 
 	if (!response) {
 		return NULL;

@@ -15,7 +15,7 @@
 /* After those left were given up, for their connections to end. */
 #define GIVE_UP_MS 500
 
-#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+static char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"; /* GnuTLS' words */
 
 /* The daemon's epoll descriptor in the loop; outlives the server by its close. */
 struct http_epoll {
@@ -128,7 +128,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server, unsigned max_
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, server->tls_cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, server->tls_key},
-		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities},
 		{MHD_OPTION_END, 0, NULL},
 	};
 
@@ -252,11 +252,9 @@ static void stop_listening(struct http_server *server)
 
 static void give_up(struct http_server *server)
 {
-	struct http_exchange *next;
-
 	server->is_giving_up = true;
-	for (struct http_exchange *exchange = server->exchanges; exchange; exchange = next) {
-		next = exchange->next; /* abandoning frees nothing, but `gone` may look at the server */
+	/* Abandoning frees nothing: that is for MHD_run(). */
+	for (struct http_exchange *exchange = server->exchanges; exchange; exchange = exchange->next) {
 		http_exchange_abandon(exchange);
 	}
 	server->is_needed = true;
@@ -325,6 +323,11 @@ void http_server_free(struct http_server **server_in)
 const struct gateway_address *http_server_address(const struct http_server *server)
 {
 	return &server->address;
+}
+
+const char *http_server_library_version(void)
+{
+	return MHD_get_version();
 }
 
 struct http_server_stats http_server_stats(const struct http_server *server)

@@ -46,6 +46,9 @@ void http_server_drain(struct http_server *server, uint64_t timeout_ms, void (*d
 /* Where it listens, with the real port. */
 const struct gateway_address *http_server_address(const struct http_server *server);
 
+/* Of libmicrohttpd; static. */
+const char *http_server_library_version(void);
+
 struct http_server_stats {
 	size_t n_connections, n_exchanges, n_suspended;
 };

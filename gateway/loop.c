@@ -70,6 +70,8 @@ static void signal_arrived(uv_signal_t *handle, int signal_number)
 {
 	struct gateway_loop *loop = handle->data;
 
+	/* The last turn was before the wait, which may have been long. */
+	gp_timers_set_now(&loop->timers, uv_now(&loop->uv));
 	loop->signalled(loop->signalled_ctx, signal_number);
 }
 

@@ -9,7 +9,6 @@
  * A second signal shortens every wait to nothing.
  */
 #include <jansson.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include "gateway/loop.h"
 #include "gateway/options.h"
 #include "gateway/process.h"
+#include "gateway/tls_files.h"
 #include "imap/tcp.h"
 #include "mail/header.h"
 
@@ -28,8 +28,6 @@
 #define SPARE_DESCRIPTORS 64
 
 #define EXIT_BAD_OPTION 2
-
-extern char **environ;
 
 struct program {
 	struct gateway_options options;
@@ -226,8 +224,8 @@ static enum gp_status load_files(struct program *program, struct gp_error *error
 
 static void print_version(void)
 {
-	printf("gatepost %s (libmicrohttpd %s, libuv %s, jansson %s)\n", GATEPOST_VERSION, MHD_get_version(),
-	       uv_version_string(), jansson_version_str());
+	printf("gatepost %s (libmicrohttpd %s, libuv %s, jansson %s)\n", GATEPOST_VERSION,
+	       http_server_library_version(), uv_version_string(), jansson_version_str());
 }
 
 static int act(struct program *program)

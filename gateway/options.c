@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
+#include "gateway/option_values.h"
 
 #define MAX_CONFIG_FILE (1024 * GP_KIB)
 #define MAX_VALUE 4096
@@ -351,44 +352,6 @@ static enum gp_status read_file(struct reading *reading)
 
 /* ---- understanding ---- */
 
-/* "50MiB", "50 MiB", "512k": binary for K, M, G and KiB, MiB, GiB, decimal for KB, MB, GB. */
-static bool read_bytes(struct span text, uint64_t *value_out)
-{
-	static const struct {
-		const char *name;
-		uint64_t factor;
-	} units[] = {
-		{"", 1},
-		{"B", 1},
-		{"K", 1024},
-		{"KiB", 1024},
-		{"KB", 1000},
-		{"M", 1024 * 1024},
-		{"MiB", 1024 * 1024},
-		{"MB", 1000 * 1000},
-		{"G", 1024 * 1024 * 1024},
-		{"GiB", 1024 * 1024 * 1024},
-		{"GB", 1000 * 1000 * 1000},
-	};
-	size_t n_digits = 0;
-	uint64_t number;
-
-	while (n_digits < text.len && text.ptr[n_digits] >= '0' && text.ptr[n_digits] <= '9') {
-		n_digits++;
-	}
-	struct span unit = span_trim(span_from(text, n_digits));
-	if (!span_to_u64(span_slice(text, 0, n_digits), &number)) {
-		return false;
-	}
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (span_equal_text_nocase(unit, units[i].name) && number <= UINT64_MAX / units[i].factor) {
-			*value_out = number * units[i].factor;
-			return true;
-		}
-	}
-	return false;
-}
-
 static enum gp_status set_number(const struct reading *reading, size_t index, struct span text, void *at)
 {
 	const struct definition *definition = &definitions[index];
@@ -396,7 +359,7 @@ static enum gp_status set_number(const struct reading *reading, size_t index, st
 	char what[128];
 	uint64_t value;
 
-	bool is_number = definition->kind == KIND_BYTES ? read_bytes(text, &value) : span_to_u64(text, &value);
+	bool is_number = definition->kind == KIND_BYTES ? gateway_value_bytes(text, &value) : span_to_u64(text, &value);
 	if (!is_number) {
 		return fail(reading, index, source,
 			    definition->kind == KIND_BYTES     ? "not a size (write 50MiB, 512KiB or 1000000)"
@@ -436,37 +399,12 @@ static enum gp_status set_flag(const struct reading *reading, size_t index, stru
 	return status;
 }
 
-/* An origin as a browser sends it: scheme, host and port, no path; or "*". */
-static bool is_origin(struct span text)
-{
-	struct span host = text;
-
-	if (span_equal_text(text, "*")) {
-		return true;
-	}
-	if (span_starts_with(text, "https://")) {
-		host = span_from(text, 8);
-	} else if (span_starts_with(text, "http://")) {
-		host = span_from(text, 7);
-	} else {
-		return false;
-	}
-	for (size_t i = 0; i < host.len; i++) {
-		char c = host.ptr[i];
-		bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
-		if (!is_alnum && c != '.' && c != '-' && c != ':' && c != '[' && c != ']') {
-			return false;
-		}
-	}
-	return host.len > 0;
-}
-
 static enum gp_status set_origins(struct reading *reading, size_t index)
 {
 	struct given *given = &reading->given[index];
 
 	for (size_t i = 0; i < given->n_values; i++) {
-		if (!is_origin(span_of(given->values[i]))) {
+		if (!gateway_value_is_origin(span_of(given->values[i]))) {
 			return fail(reading, index, given->source,
 				    "not an origin (write https://app.example, in lower case, without a path)");
 		}
@@ -477,16 +415,13 @@ static enum gp_status set_origins(struct reading *reading, size_t index)
 	return GP_OK;
 }
 
-static enum gp_status set_text(struct reading *reading, size_t index, char **at)
+static enum gp_status set_text(const struct reading *reading, size_t index, struct span text, char **at)
 {
-	struct given *given = &reading->given[index];
-
-	if (given->values[0][0] == '\0') {
-		return fail(reading, index, given->source, "the value is empty");
+	if (text.len == 0) {
+		return fail(reading, index, reading->given[index].source, "the value is empty");
 	}
-	*at = given->values[0];
-	given->values[0] = NULL;
-	return GP_OK;
+	*at = strdup(text.ptr);
+	return *at ? GP_OK : no_memory(reading);
 }
 
 static enum gp_status set_listen(const struct reading *reading, size_t index, struct span text)
@@ -515,7 +450,7 @@ static enum gp_status set(struct reading *reading, size_t index)
 	case KIND_LISTEN:
 		return set_listen(reading, index, text);
 	case KIND_TEXT:
-		return set_text(reading, index, at);
+		return set_text(reading, index, text, at);
 	case KIND_FLAG:
 		return set_flag(reading, index, text, at);
 	case KIND_NUMBER:
