@@ -21,6 +21,8 @@ static void on_closed(void *ctx, const struct gp_error *error)
 {
 	struct fake_session *fake = ctx;
 
+	/* the last event: every command has had its done */
+	assert_int_equal(imap_session_n_commands(fake->session), 0);
 	fake->n_closed++;
 	fake->error = *error;
 	if (fake->on_closed) {

@@ -53,13 +53,12 @@ static const struct fetch_case open_end = {.uids = "7:*", .items = IMAP_ITEM_SIZ
 static const struct fetch_case extensions = {.uids = "4",
 					     .items = IMAP_ITEM_SIZE | IMAP_ITEM_MODSEQ | IMAP_ITEM_EMAILID |
 						      IMAP_ITEM_THREADID | IMAP_ITEM_PREVIEW};
-static const struct fetch_case everything = {
-	.uids = "4",
-	.items = IMAP_ITEM_FLAGS | IMAP_ITEM_INTERNALDATE | IMAP_ITEM_SIZE | IMAP_ITEM_ENVELOPE |
-		 IMAP_ITEM_BODYSTRUCTURE,
-	.field = "REFERENCES",
-	.section = "1.2",
-	.len = 100};
+static const struct fetch_case everything = {.uids = "4",
+					     .items = IMAP_ITEM_FLAGS | IMAP_ITEM_INTERNALDATE | IMAP_ITEM_SIZE |
+						      IMAP_ITEM_ENVELOPE | IMAP_ITEM_BODYSTRUCTURE,
+					     .field = "REFERENCES",
+					     .section = "1.2",
+					     .len = 100};
 
 static void test_rows(void **state)
 {
@@ -153,7 +152,8 @@ static void test_refusals(void **state)
 		REFUSED("no longer exist", "", "$ NO Some of the messages No Longer Exist.\r\n", "done OK\n"),
 		REFUSED("NO without a row", "", "$ NO not today\r\n", "done NO\n"),
 		REFUSED("NO after noise", NOISE, "$ NO not today\r\n", "done NO\n"),
-		REFUSED("a failure after a row", ROW, "$ NO [SERVERBUG] oops\r\n", "row 4 size=10\ndone NO SERVERBUG\n"),
+		REFUSED("a failure after a row", ROW, "$ NO [SERVERBUG] oops\r\n",
+			"row 4 size=10\ndone NO SERVERBUG\n"),
 		REFUSED("LIMIT", "", "$ NO [LIMIT] too much\r\n", "done NO LIMIT\n"),
 		REFUSED("BAD", ROW, "$ BAD what\r\n", "row 4 size=10\ndone BAD\n"),
 		REFUSED("throttled", "", "$ BAD Request is throttled.\r\n", "done THROTTLED\n"),
@@ -240,8 +240,8 @@ static void test_sections(void **state)
 			"* 1 FETCH (UID 4 BODY[1]<0> \"abc\")\r\n* 1 FETCH (UID 4 BODY[1] \"abc\")\r\n", ""),
 		SECTION("more than asked", &beginning, "UID FETCH 4 (UID BODY.PEEK[1]<0.3>)",
 			"* 1 FETCH (UID 4 BODY[1] \"abcd\")\r\n", "row 4 [1]=abc\n"),
-		SECTION("NIL", &beginning, "UID FETCH 4 (UID BODY.PEEK[1]<0.3>)",
-			"* 1 FETCH (UID 4 BODY[1] NIL)\r\n", "row 4 [1]=\n"),
+		SECTION("NIL", &beginning, "UID FETCH 4 (UID BODY.PEEK[1]<0.3>)", "* 1 FETCH (UID 4 BODY[1] NIL)\r\n",
+			"row 4 [1]=\n"),
 		SECTION("fields", &subject, "UID FETCH 4 (UID BODY.PEEK[HEADER.FIELDS (Subject)])",
 			"* 1 FETCH (UID 4 BODY[HEADER.FIELDS (DATE SUBJECT)] \"x\")\r\n",
 			"row 4 [HEADER.FIELDS (DATE SUBJECT)]=x\n"),
@@ -309,8 +309,7 @@ static void test_positions(void **state)
 		 .selected = THREE,
 		 .start = start_fetch,
 		 .spec = &second_on,
-		 .steps = {C("FETCH 2:* (UID RFC822.SIZE)"),
-			   S("* 1 EXPUNGE\r\n$ NO [EXPUNGEISSUED] gone\r\n")},
+		 .steps = {C("FETCH 2:* (UID RFC822.SIZE)"), S("* 1 EXPUNGE\r\n$ NO [EXPUNGEISSUED] gone\r\n")},
 		 .expected = "done STALE\n"},
 	};
 	(void)state;

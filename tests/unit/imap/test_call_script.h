@@ -41,8 +41,9 @@ struct script_step {
 	}
 
 struct fixture {
-	struct fake_session *fake; /* own */
-	struct imap_call *call;    /* link: NULL once it has ended or was cancelled */
+	struct fake_session *fake;  /* own */
+	struct imap_call *call;     /* link: NULL once it has ended or was cancelled */
+	struct imap_stream *stream; /* link: the same thing, where it is one */
 	struct gp_buffer log;
 	size_t n_callbacks, n_done;
 	size_t cancel_in; /* the number of the callback that cancels; 0: none */
@@ -71,13 +72,25 @@ GP_PRINTF(2, 3) static inline void note(struct fixture *f, const char *format, .
 	assert_int_equal(gp_buffer_append(&f->log, span_of(text)), GP_OK);
 }
 
+static inline void fixture_cancel(struct fixture *f)
+{
+	if (f->stream) {
+		imap_stream_cancel(&f->stream);
+		assert_null(f->stream);
+		f->call = NULL;
+	} else {
+		imap_call_cancel(&f->call);
+		assert_null(f->call);
+	}
+}
+
 /* First thing in each callback but done(). */
 static inline void on_callback(struct fixture *f)
 {
 	assert_int_equal(f->n_done, 0);
 	assert_non_null(f->call);
 	if (++f->n_callbacks == f->cancel_in) {
-		imap_call_cancel(&f->call);
+		fixture_cancel(f);
 	}
 }
 
@@ -87,9 +100,10 @@ static inline void note_end(struct fixture *f, const struct gp_error *error)
 	assert_non_null(f->call);
 	f->n_done++;
 	if (++f->n_callbacks == f->cancel_in) {
-		imap_call_cancel(&f->call); /* harmless: it has ended */
+		fixture_cancel(f); /* harmless: it has ended */
 	}
 	f->call = NULL;
+	f->stream = NULL;
 	note(f, "done %s%s%s", error ? gp_status_name(error->status) : "OK", error && error->code[0] ? " " : "",
 	     error ? error->code : "");
 }
@@ -175,7 +189,7 @@ static inline void fixture_init(struct fixture *f, const char *capabilities, con
 
 static inline void fixture_deinit(struct fixture *f)
 {
-	imap_call_cancel(&f->call);
+	fixture_cancel(f);
 	fake_session_free(&f->fake);
 	gp_buffer_deinit(&f->log);
 }
@@ -304,8 +318,7 @@ static inline void play_cancelled(const struct script *script, size_t moment)
 
 	start_script(&f, script);
 	int n_waiting = play_until(&f, moments, moment);
-	imap_call_cancel(&f.call);
-	assert_null(f.call);
+	fixture_cancel(&f);
 	size_t n_before = f.n_callbacks;
 	fake_turn(f.fake->network, 0);
 	n_waiting = play_answers(&f, moments, n, moment, n_waiting);

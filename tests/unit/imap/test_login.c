@@ -181,6 +181,7 @@ static const struct script refusals[] = {
 	{"PREAUTH in clear", STARTTLS, {S("* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n")}, GP_GREETING, NULL},
 	{"BYE", TLS, {S("* BYE go away\r\n")}, GP_GREETING, NULL},
 	{"BYE, full", TLS, {S("* BYE Too many simultaneous connections\r\n")}, GP_TOO_MANY, NULL},
+	{"BYE, unavailable by its text", TLS, {S("* BYE Server temporarily unavailable\r\n")}, GP_GREETING, NULL},
 	{"BYE, full, by code", TLS, {S("* BYE [LIMIT] no\r\n")}, GP_TOO_MANY, "LIMIT"},
 	{"BYE, throttled", TLS, {S("* BYE [THROTTLED] slow down\r\n")}, GP_THROTTLED, "THROTTLED"},
 	{"BYE, unavailable", TLS, {S("* BYE [UNAVAILABLE] restarting\r\n")}, GP_AUTH_UNAVAILABLE, "UNAVAILABLE"},
@@ -515,6 +516,36 @@ static void test_capabilities_are_those_after_the_login(void **state)
 	fake_session_free(&fake);
 }
 
+static void test_capabilities_from_before_the_login_are_forgotten(void **state)
+{
+	(void)state;
+	struct fake_session *fake = fake_session_new(IMAP_SECURITY_TLS);
+
+	fake_connect(fake->transport);
+	fake_feed(fake->transport, "* OK [CAPABILITY IMAP4rev1 ESEARCH] hello\r\n");
+	fake_expect(fake->transport, "LOGIN bob secret");
+	fake_reply(fake->transport, "$ OK in\r\n");
+	fake_expect(fake->transport, "CAPABILITY");
+	fake_reply(fake->transport, "$ NO no\r\n");
+	assert_int_equal(fake->n_ready, 1);
+	assert_false(imap_session_can(fake->session, IMAP_CAP_ESEARCH));
+	fake_session_free(&fake);
+}
+
+/* A goodbye in the same piece as the greeting: no password goes out any more. */
+static void test_greeting_and_bye(void **state)
+{
+	(void)state;
+	struct fake_session *fake = fake_session_new(IMAP_SECURITY_TLS);
+
+	fake_connect(fake->transport);
+	fake_feed(fake->transport, "* OK [CAPABILITY IMAP4rev1] hello\r\n* BYE Too many connections\r\n");
+	fake_expect_nothing(fake->transport);
+	fake_turn(fake->network, 250);
+	check_end(fake, "greeting and BYE", GP_TOO_MANY, NULL);
+	fake_session_free(&fake);
+}
+
 static void test_no_connection(void **state)
 {
 	(void)state;
@@ -541,6 +572,8 @@ int main(void)
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_literals_in_login),
 		cmocka_unit_test(test_capabilities_are_those_after_the_login),
+		cmocka_unit_test(test_capabilities_from_before_the_login_are_forgotten),
+		cmocka_unit_test(test_greeting_and_bye),
 		cmocka_unit_test(test_no_connection),
 	};
 

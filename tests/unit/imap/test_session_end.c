@@ -30,9 +30,19 @@ static struct fake_session *ready(const char *capabilities)
 
 /* ---- closed ---- */
 
+static void start_last(struct fake_command *self)
+{
+	fake_command_start(self->other, self->session, "NOOP", &plain);
+}
+
+/* One that starts another when it ends. */
 static void start_other(struct fake_command *self)
 {
+	struct fake_command *last = self->other->other;
+
 	fake_command_start(self->other, self->session, "CHECK", &plain);
+	self->other->other = last;
+	self->other->on_done = start_last;
 }
 
 static void close_session(struct fake_command *self)
@@ -93,11 +103,12 @@ static void test_close_in_callbacks(void **state)
 	const struct imap_command_spec fetch = {.kind = IMAP_COMMAND_FETCH, .uids = &uids};
 	for (int is_in_row = 0; is_in_row < 2; is_in_row++) {
 		struct fake_session *fake = ready(BASIC);
-		struct fake_command first, second, late;
+		struct fake_command first, second, late, last;
 		fake_command_start(&first, fake->session, "FETCH", &fetch);
 		fake_command_start(&second, fake->session, "FETCH", &fetch);
 		*(is_in_row ? &first.on_row : &first.on_done) = close_session;
 		second.other = &late;
+		late.other = &last;
 		second.on_done = start_other;
 		fake_turn(fake->network, 0);
 		fake_expect(fake->transport, "FETCH");
@@ -107,8 +118,9 @@ static void test_close_in_callbacks(void **state)
 		fake_command_expect(&second, GP_CANCELLED);
 		assert_string_equal(first.rows, "FETCH 7;");
 		assert_string_equal(second.rows, is_in_row ? "" : "FETCH 7;");
-		/* started in a done() of the end: before `closed` */
+		/* started in a done() of the end: they too before `closed` */
 		fake_command_expect(&late, GP_LOST);
+		fake_command_expect(&last, GP_LOST);
 		fake_session_expect_closed(fake, GP_CANCELLED);
 		fake_session_free(&fake);
 	}

@@ -311,6 +311,7 @@ static void test_select_fails(void **state)
 		fake_reply(fake->transport, OPENED "$ OK\r\n");
 		assert_string_equal(selected->mailbox, "Work");
 		start_select(&second, fake, "Work", true);
+		assert_null(selected->mailbox);
 		fake_reply(fake->transport, answers[i]);
 		assert_true(second.error.status == GP_NO || second.error.status == GP_BAD);
 		assert_null(selected->mailbox);

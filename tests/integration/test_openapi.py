@@ -1,0 +1,345 @@
+"""openapi.yaml against the running program: what it promises is there, and what is there it tells."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import seed
+from conftest import StartGateway, tls_options
+from dovecot import Dovecot
+from gateway import Gateway
+from http_client import Client, Response, basic
+from openapi_check import ROOT, Description, Operation, with_stranger
+
+DESCRIPTION = Description.load()
+OPERATIONS = list(DESCRIPTION.operations())
+PATCH = b'{"keywords":{"$flagged":true}}'
+JSON = {"Content-Type": "application/json"}
+
+# For each operation without its "Short", targets on the demo mailbox that must be answered with 2xx.
+TARGETS: dict[str, list[str]] = {
+    "getService": ["/", "/?pretty=1"],
+    "getDescription": ["/openapi.yaml"],
+    "getHealth": ["/healthz"],
+    "getReadiness": ["/readyz"],
+    "listMailboxes": ["/mailboxes", "/mailboxes?counts=0", "/mailboxes?role=sent&fields=name,role", "/mailboxes?pretty=1"],
+    "getMailbox": ["/mailboxes/INBOX", "/mailboxes/@junk", "/mailboxes/R%C3%A9sum%C3%A9s", "/mailboxes/Work?fields=state"],
+    "listMessages": [
+        "{base}",
+        "{base}?limit=200&preview=1&body=text,html",
+        "{base}?limit=5&sort=-size",
+        "{base}?subject=porto",
+        "{base}?hasAttachment=1&limit=3",
+        "{base}?fields=bodyStructure,textBody,htmlBody&limit=1000",
+        "{base}?uid=7&pretty=1",
+    ],
+    "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
+    "patchMessage": ["{base}/7"],
+    "getRaw": ["{base}/7/raw", "{base}/7/raw?download=1"],
+    "getHeaders": [f"{{base}}/{uid}/headers" for uid in range(1, 37)],
+    "getText": [f"{{base}}/{uid}/text" for uid in range(1, 37)],
+    "getHtml": [f"{{base}}/{uid}/html" for uid in range(1, 37)],
+    "getPart": ["{base}/7/parts/2", "{base}/7/parts/1?download=1", "{base}/11/parts/2", "{base}/7/parts/2?encoded=1"],
+    "setKeyword": ["{base}/8/keywords/$flagged", "{base}/8/keywords/openapi"],
+    "clearKeyword": ["{base}/8/keywords/openapi", "{base}/8/keywords/$flagged"],
+}
+
+
+def fill(operation: Operation, target: str) -> str:
+    """A target of the table for the long or the short address."""
+    if not operation.name.endswith("Short"):
+        return target.replace("{base}", "/mailboxes/INBOX/messages")
+    target = target.replace("{base}", "/messages")
+    is_list = operation.name == "listMessagesShort"
+    return target + ("&" if "?" in target else "?") + "mailbox=INBOX" if is_list or "/7" in target else target
+
+
+def send(client: Client, operation: Operation, target: str, headers: dict[str, str] | None = None) -> Response:
+    body = PATCH if operation.method == "PATCH" else None
+    return client.request(operation.method, target, body, (JSON if body else {}) | (headers or {}))
+
+
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_operation(demo: Client, operation: Operation) -> None:
+    """Every operation of the file, asked for real."""
+    for target in TARGETS[operation.name.removesuffix("Short")]:
+        target = fill(operation, target)
+        response = send(demo, operation, target)
+        assert 200 <= response.status < 300, f"{target}: {response.body!r}"
+        assert DESCRIPTION.reply(operation.method, target, response).name == operation.name
+        if operation.method == "GET":
+            head = demo.head(target)
+            DESCRIPTION.reply("HEAD", target, head)
+            assert head.status == response.status and head.header("ETag") == response.header("ETag")
+        etag = response.header("ETag")
+        if operation.method == "GET" and etag:
+            again = demo.get(target, {"If-None-Match": etag})
+            assert again.status == 304, target
+            DESCRIPTION.reply("GET", target, again)
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if "security" not in one.body], ids=lambda one: one.name)
+def test_credential_is_needed(anybody: Client, demo_mailbox: Dovecot, operation: Operation) -> None:
+    target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
+    wrong = [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic !"}]
+    if operation.name == "listMailboxes":  # which takes Dovecot a while to say
+        wrong.append({"Authorization": basic("demo", "wrong")})
+    for headers in wrong:
+        response = send(anybody, operation, target, headers)
+        assert response.status == 401
+        DESCRIPTION.reply(operation.method, target, response)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_query_parameters(demo: Client, operation: Operation) -> None:
+    """Those of the operation are taken, all others of the file and strangers are refused by name."""
+    everywhere = {p["name"]: p for o in OPERATIONS for p in DESCRIPTION.parameters(o) if p["in"] == "query"}
+    own = {p["name"]: p for p in DESCRIPTION.parameters(operation) if p["in"] == "query"}
+    target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
+    for name in (*everywhere, "nonesuch", "Pretty"):
+        if name == "mailbox" and name in own:
+            continue
+        parameter = own.get(name)
+        value = quote(sample(parameter), safe="") if parameter else "1"
+        asked = f"{target}{'&' if '?' in target else '?'}{name}={value}"
+        response = send(demo, operation, asked)
+        DESCRIPTION.reply(operation.method, asked, response)
+        if parameter:
+            # These values are good ones, but need not fit this server or mailbox.
+            expected = {"uidValidity": 410, "cursor": 400, "threadId": 422}.get(name, 200)
+            assert response.status == expected, f"{asked}: {response.body!r}"
+        else:
+            assert response.status == 400 and name in response.json()["detail"], f"{asked}: {response.body!r}"
+
+
+def sample(parameter: dict[str, Any]) -> str:
+    schema = DESCRIPTION.resolve(parameter["schema"])
+    if parameter["name"] in ("cursor", "threadId"):
+        return {"cursor": "1.1.1.1", "threadId": "T1"}[parameter["name"]]
+    value = parameter.get("example", schema.get("default"))
+    if value is None and "examples" in parameter:
+        value = next(iter(parameter["examples"].values()))["value"]
+    if value is None and "examples" in schema:
+        value = schema["examples"][0]
+    if value is None:
+        items = DESCRIPTION.resolve(schema.get("items", {}))
+        value = {"integer": 5, "array": [items.get("examples", ["x"])[0]]}.get(schema["type"]) or schema["enum"][0]
+    if isinstance(value, list):
+        return (",").join(value) if parameter.get("explode") is False else value[0]
+    return str(value)
+
+
+PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
+    (400, "GET", "/mailboxes?role=postmaster", {}, None),
+    (400, "GET", "/healthz?x=1", {}, None),
+    (400, "GET", "/messages?mailbox=INBOX&limit=0", {}, None),
+    (400, "GET", "/messages/0", {}, None),
+    (400, "GET", "/messages/7/parts/x", {}, None),
+    (400, "GET", "/messages/%zz", {}, None),
+    (400, "PATCH", "/messages/7", JSON, b"{"),
+    (400, "PATCH", "/messages/7", JSON, b'{"keyword":{}}'),
+    (403, "PUT", "/messages/7/keywords/$seen", {"Origin": "https://elsewhere.example"}, None),
+    (404, "GET", "/mailboxes/Nowhere", {}, None),
+    (404, "GET", "/mailboxes/Nowhere/messages", {}, None),
+    (404, "GET", "/mailboxes/@flagged", {}, None),
+    (404, "GET", "/messages/4000000000", {}, None),
+    (404, "GET", "/messages/4000000000/raw", {}, None),
+    (404, "GET", "/messages/4000000000/headers", {}, None),
+    (404, "GET", "/messages/4000000000/text", {}, None),
+    (404, "GET", "/messages/7/parts/9", {}, None),
+    (404, "PATCH", "/messages/4000000000", JSON, PATCH),
+    (404, "DELETE", "/messages/4000000000/keywords/$seen", {}, None),
+    (410, "GET", "/messages/7?uidValidity=1", {}, None),
+    (410, "GET", "/messages/7/parts/2?uidValidity=1", {}, None),
+    (410, "GET", "/mailboxes/INBOX/messages?uidValidity=1", {}, None),
+    (410, "PUT", "/messages/7/keywords/$seen?uidValidity=1", {}, None),
+    (412, "PATCH", "/messages/7", JSON | {"If-Match": '"1.7.1"'}, PATCH),
+    (412, "PUT", "/messages/7/keywords/$seen", {"If-Match": '"1.7.1"'}, None),
+    (413, "PATCH", "/messages/7", JSON, b" " * 1_100_000 + PATCH),
+    (414, "GET", "/messages/7?mailbox=" + "x" * 9000, {}, None),
+    (415, "PATCH", "/messages/7", {"Content-Type": "text/plain"}, PATCH),
+    (416, "GET", "/messages/7/raw", {"Range": "bytes=99999999-"}, None),
+    (416, "GET", "/mailboxes/INBOX/messages/7/parts/2", {"Range": "bytes=99999999-"}, None),
+    (422, "GET", "/messages", {}, None),
+    (422, "GET", "/messages?mailbox=INBOX&mailbox=Sent", {}, None),
+    (422, "GET", "/messages?mailbox=INBOX&threadId=T1", {}, None),
+    (431, "GET", "/messages/7", {f"X-Field-{n}": "x" for n in range(150)}, None),
+]
+
+
+@pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: f"{case[0]}-{case[1]}-{case[2][:50]}")
+def test_problem(demo: Client, case: tuple[int, str, str, dict[str, str], bytes | None]) -> None:
+    status, method, target, headers, body = case
+    response = demo.request(method, target, body, headers)
+    assert response.status == status, response.body
+    DESCRIPTION.reply(method, target, response)
+    problem = response.json()
+    assert problem["detail"] and problem["retryable"] is False
+    if status != 414 and status != 431:
+        assert problem["instance"] == target
+    if method == "GET" and status not in (414, 431):
+        head = demo.head(target, headers)
+        assert head.status == status
+        DESCRIPTION.reply("HEAD", target, head)
+
+
+def test_unreachable_and_silent_server(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot), "--request-timeout", "1", "--imap-connect-timeout", "1")
+    client = gateway.client("alice", "secret")
+    targets = ("/mailboxes", "/mailboxes/INBOX/messages", "/messages/1", "/messages/1/raw")
+    assert client.get("/mailboxes").status == 200
+    own_dovecot.freeze()
+    for target in targets:
+        response = client.get(target)
+        assert response.status == 504, response.body
+        DESCRIPTION.reply("GET", target, response)
+        assert response.json()["retryable"] is True
+    own_dovecot.thaw()
+    own_dovecot.kill()
+    for target in targets:
+        response = client.get(target)
+        assert response.status in (502, 503), response.body
+        DESCRIPTION.reply("GET", target, response)
+        assert response.json()["retryable"] is True
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/mailboxes/", "/messages/", "//", "/Mailboxes", "/messages/7/x"])
+def test_no_such_path(demo: Client, target: str) -> None:
+    for method in ("GET", "HEAD", "PUT", "OPTIONS"):
+        response = demo.request(method, target)
+        assert response.status == 404
+        DESCRIPTION.problem(method, response)
+
+
+@pytest.mark.parametrize("path", list(DESCRIPTION.document["paths"]))
+def test_methods(demo: Client, path: str) -> None:
+    """OPTIONS tells the methods of the file, and all others are 405."""
+    names = {"mailbox": "INBOX", "uid": "7", "partId": "1", "keyword": "$seen"}
+    target = re.sub(r"\{(\w+)\}", lambda match: names[match[1]], path)
+    documented = {o.method for o in OPERATIONS if o.path == path}
+    allowed = documented | ({"HEAD"} if "GET" in documented else set()) | {"OPTIONS"}
+    options = demo.request("OPTIONS", target)
+    assert options.status == 204 and options.body == b""
+    assert set((options.header("Allow") or "").split(", ")) == allowed
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - allowed:
+        response = demo.request(method, target)
+        assert response.status == 405, method
+        assert set((response.header("Allow") or "").split(", ")) == allowed
+        DESCRIPTION.problem(method, response)
+
+
+def test_routes_are_those_of_the_program() -> None:
+    """The route table, read from the source, against the file: neither has what the other has not."""
+    source = (ROOT / "api" / "router.c").read_text()
+    tables = re.findall(r"static const struct route (\w+)\[\] = \{(.*?)\n\};", source, re.S)
+    assert [name for name, _ in tables] == ["routes", "message_routes"]
+    served = set()
+    for name, text in tables:
+        rows = re.findall(r'\{"([^"]*)",\s*(?:true|false),\s*\{((?:\{API_\w+, \w+\},?\s*)+)\}\}', text)
+        assert len(rows) == len(re.findall(r'\{"', text)), "a row of the table is not understood"
+        for pattern, methods in rows:
+            for base in ("",) if name == "routes" else ("/mailboxes/{mailbox}/messages", "/messages"):
+                path = f"{base}/{pattern}" if pattern else base or "/"
+                served |= {(method, path) for method in re.findall(r"API_(\w+),", methods)}
+    assert served == {(operation.method, operation.path) for operation in OPERATIONS}
+
+
+def test_links_lead_to_documented_paths(anybody: Client) -> None:
+    links = anybody.get("/").json()["links"]
+    paths = {re.sub(r"\{\?.*\}|\?.*", "", template) for template in links.values()}
+    assert paths <= set(DESCRIPTION.document["paths"])
+    for name, template in links.items():
+        for parameters in re.findall(r"\{\?(.*)\}", template):
+            operation = next(o for o in OPERATIONS if o.path == re.sub(r"\{\?.*\}", "", template))
+            known = {p["name"] for p in DESCRIPTION.parameters(operation)}
+            assert set(parameters.split(",")) <= known, name
+
+
+def test_it_is_served_as_it_stands(anybody: Client) -> None:
+    response = anybody.get("/openapi.yaml")
+    assert response.body == (ROOT / "openapi.yaml").read_bytes()
+    version = re.search(r"project\(gatepost VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())
+    assert version is not None
+    assert DESCRIPTION.document["info"]["version"] == version[1] == anybody.get("/").json()["version"]
+
+
+def test_examples_are_valid() -> None:
+    components = DESCRIPTION.document["components"]
+    for name, schema in components["schemas"].items():
+        for example in schema.get("examples", []):
+            DESCRIPTION.conforms(name, example)
+    for name, parameter in components["parameters"].items():
+        examples = [one["value"] for one in parameter.get("examples", {}).values()]
+        for example in examples + ([parameter["example"]] if "example" in parameter else []):
+            assert DESCRIPTION.errors(parameter["schema"], example) == [], name
+    for name, header in components["headers"].items():
+        if "example" in header:
+            assert DESCRIPTION.errors(header["schema"], header["example"]) == [], name
+    for kind in ("responses", "requestBodies"):
+        for name, entry in components[kind].items():
+            for content in entry.get("content", {}).values():
+                if "example" in content:
+                    assert DESCRIPTION.errors(content["schema"], content["example"]) == [], name
+
+
+def test_no_member_goes_unnoticed(demo: Client) -> None:
+    """The schemas are strict all the way down: a stranger anywhere in a reply is refused."""
+    replies = [
+        ("MailboxList", demo.get("/mailboxes").json()),
+        ("MessageList", demo.get("/messages?mailbox=INBOX&uid=2&preview=1&body=text,html&fields=uid,from,bodyStructure,attachments").json()),
+        ("Message", demo.get("/messages/2").json()),
+        ("Service", demo.get("/").json()),
+        ("MessageHeaders", demo.get("/messages/2/headers").json()),
+        ("ChangedMessage", demo.patch("/messages/8", {}).json()),
+        ("Problem", demo.get("/messages/4000000000").json()),
+    ]
+    for name, body in replies:
+        DESCRIPTION.conforms(name, body)
+        n_objects = 0
+        for where, changed in with_stranger(body):
+            n_objects += 1
+            assert DESCRIPTION.errors({"$ref": f"#/components/schemas/{name}"}, changed), f"{name}: {where} takes anything"
+        assert n_objects > 0
+
+
+def test_all_members_come_unless_fields_picks(demo: Client) -> None:
+    schemas = DESCRIPTION.document["components"]["schemas"]
+    mailbox = set(schemas["Mailbox"]["properties"])
+    for one in demo.get("/mailboxes").json()["mailboxes"]:
+        assert set(one) == mailbox
+    assert set(schemas["MailboxField"]["enum"]) == mailbox
+    base = set(schemas["MessageMembers"]["properties"])
+    structure = {"bodyStructure", "textBody", "htmlBody"}
+    assert set(demo.get("/messages/7").json()) == base | {"preview", "bodyValues", "headers"}
+    for one in demo.get("/messages?mailbox=INBOX").json()["messages"]:
+        assert set(one) == base - structure
+    assert set(demo.patch("/messages/8", {}).json()) == base - structure
+    listed = set(schemas["MessageListField"]["enum"])
+    assert listed == base | {"preview"}
+    for name in listed:
+        assert [set(one) for one in demo.get(f"/messages?mailbox=INBOX&uid=7&fields={name}").json()["messages"]] == [{name}]
+    for name in listed | {"bodyValues", "headers"}:
+        assert set(demo.get(f"/messages/7?fields={name}").json()) == {name}
+    for name in mailbox:
+        assert set(demo.get(f"/mailboxes/INBOX?fields={name}").json()) == {name}
+
+
+def test_empty_mailbox(gateway: Gateway, dovecot: Dovecot, alice: Client) -> None:
+    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+        seed.create(client, "OpenAPI empty")
+    for target in ("/mailboxes/OpenAPI%20empty", "/mailboxes/OpenAPI%20empty/messages", "/messages?mailbox=OpenAPI+empty"):
+        response = alice.get(target)
+        assert response.status == 200
+        DESCRIPTION.reply("GET", target, response)
+
+
+def test_ranges_are_documented(demo: Client) -> None:
+    for target in ("/messages/7/raw", "/mailboxes/INBOX/messages/7/parts/2"):
+        response = demo.get(target, {"Range": "bytes=0-9"})
+        assert response.status == 206
+        DESCRIPTION.reply("GET", target, response)
