@@ -72,7 +72,6 @@ static void fail_not_found(struct message_keywords *self)
 
 static void fail_precondition(struct message_keywords *self)
 {
-	api_header_add(self->job.exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
 	api_job_fail(&self->job, API_PROBLEM_PRECONDITION_FAILED, NULL,
 		     "the message has been changed since: read it again");
 }

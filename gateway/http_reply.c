@@ -83,8 +83,40 @@ void http_reply_buffer(struct http_exchange *exchange, unsigned status, struct g
 	}
 }
 
+#if MHD_VERSION < 0x00097701
+static ssize_t end_at_once(void *ctx, uint64_t position, char *out, size_t size)
+{
+	(void)ctx;
+	(void)position;
+	(void)out;
+	(void)size;
+	return MHD_CONTENT_READER_END_OF_STREAM;
+}
+#endif
+
+/* A head without a body whose length nobody knows. A chunked one would be ended by a
+ * last chunk even here, which the client reads as the beginning of its next reply. */
+static struct MHD_Response *head_only(void)
+{
+	struct MHD_Response *response;
+
+#if MHD_VERSION >= 0x00097701
+	response = MHD_create_response_empty(MHD_RF_HEAD_ONLY_RESPONSE);
+#else
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, end_at_once, NULL, NULL);
+	if (response && MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END) != MHD_YES) {
+		MHD_destroy_response(response);
+		response = NULL;
+	}
+#endif
+	return response;
+}
+
 bool http_reply_stream(struct http_exchange *exchange, unsigned status, MHD_ContentReaderCallback reader)
 {
+	if (exchange->api.method == API_HEAD && exchange->content_length < 0) {
+		return set_response(exchange, status, head_only());
+	}
 	uint64_t len = exchange->content_length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)exchange->content_length;
 
 	return set_response(exchange, status,
@@ -132,6 +164,8 @@ void http_reply_refusal(struct http_exchange *exchange, unsigned status, const c
 	add_header(api, "Cache-Control", "no-store");
 	add_header(api, "X-Content-Type-Options", "nosniff");
 	add_header(api, "X-Request-Id", api->request_id);
+	add_header(api, "Server-Timing", "queue;dur=0.000, imap;dur=0.000, total;dur=0.000");
+	add_header(api, "Vary", "Authorization, Cookie, Origin");
 	if (gp_buffer_printf(&body,
 			     "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\","
 			     "\"requestId\":\"%s\",\"retryable\":false}\n",

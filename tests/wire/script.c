@@ -158,15 +158,16 @@ static void read_arguments(const char *text, struct arguments *arguments)
 {
 	*arguments = (struct arguments){.n_items = 0};
 	while (*text) {
-		bool is_quoted = *text == '"';
+		char end[] = {*text == '"' || *text == '`' ? *text : ' ', '\0'};
+		bool is_quoted = *end != ' ';
 		text += is_quoted;
-		size_t len = strcspn(text, is_quoted ? "\"" : " ");
+		size_t len = strcspn(text, end);
 		if (arguments->n_items == MAX_ARGUMENTS) {
 			script_die("more than %d arguments", MAX_ARGUMENTS);
 		}
 		arguments->items[arguments->n_items++] = span_make(text, len);
 		text += len;
-		text += is_quoted && *text == '"';
+		text += is_quoted && *text == *end;
 		text += strspn(text, " ");
 	}
 }
