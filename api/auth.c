@@ -90,7 +90,9 @@ enum gp_status api_auth_parse_basic(struct span authorization, char buffer[API_A
 enum gp_status api_auth_credential(struct api_exchange *exchange, struct imap_credential **credential_out,
 				   struct gp_error *error)
 {
-	struct span authorization = exchange->ops->header(exchange, "Authorization"), username, password;
+	struct span authorization = exchange->ops->header(exchange, "Authorization");
+	struct span username = SPAN_NIL;
+	struct span password = SPAN_NIL;
 	char buffer[API_AUTH_MAX];
 
 	if (span_is_nil(authorization)) {

@@ -140,7 +140,7 @@ static bool check_type(struct api_exchange *exchange)
 json_t *api_body_object(struct api_exchange *exchange)
 {
 	struct gp_error error = {0};
-	json_t *object;
+	json_t *object = NULL;
 
 	if (exchange->is_body_too_large || exchange->body.len > GP_MAX_JSON_BODY) {
 		api_reply_problem(exchange, API_PROBLEM_TOO_LARGE, NULL, "a JSON body may have %zu bytes at most",

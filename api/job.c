@@ -163,21 +163,6 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 	return true;
 }
 
-static void on_fresh(void *ctx, const struct gp_error *error)
-{
-	struct api_job *job = ctx;
-
-	(void)error; /* what follows it on the session fares alike */
-	job->beside[0] = NULL;
-}
-
-void api_job_freshen(struct api_job *job)
-{
-	if (!imap_lease_is_fresh(job->lease)) {
-		job->beside[0] = imap_noop_start(api_job_session(job), on_fresh, job);
-	}
-}
-
 void api_job_touch(struct api_job *job)
 {
 	if (job->wait_started_us != 0) {
@@ -215,6 +200,46 @@ static bool is_role_open(const struct api_job *job)
 	return job->spec.mailbox.role && span_is_nil(job->mailbox_name);
 }
 
+static void run(struct api_job *job)
+{
+	const struct imap_selected *selected = api_job_selected(job);
+
+	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
+		api_job_fail(job, API_PROBLEM_GONE, NULL,
+			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
+			     api_excerpt(job->mailbox_name).text, (unsigned)selected->uidvalidity,
+			     (unsigned)job->spec.uidvalidity);
+		return;
+	}
+	job->has_run = true;
+	job->handler->run(job);
+}
+
+static void on_fresh(void *ctx, const struct gp_error *error)
+{
+	struct api_job *job = ctx;
+
+	if (api_job_check(job, error)) {
+		run(job);
+	}
+}
+
+/*
+ * What other clients were told before this request is to be in its answer. A mailbox
+ * that was selected earlier is brought up to date by NOOP, and its end is waited for:
+ * servers put the work of a NOOP off while more commands stand behind it (Dovecot
+ * answers those first, from the old state).
+ */
+static void freshen(struct api_job *job)
+{
+	if (span_is_nil(job->mailbox_name) || imap_lease_is_fresh(job->lease)) {
+		run(job);
+		return;
+	}
+	job->call = imap_noop_start(api_job_session(job), on_fresh, job);
+	(void)api_job_started(job, job->call);
+}
+
 static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error *error)
 {
 	struct api_job *job = ctx;
@@ -237,16 +262,7 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		(void)api_job_started(job, job->call);
 		return;
 	}
-	const struct imap_selected *selected = api_job_selected(job);
-	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
-		api_job_fail(job, API_PROBLEM_GONE, NULL,
-			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
-			     api_excerpt(job->mailbox_name).text, (unsigned)selected->uidvalidity,
-			     (unsigned)job->spec.uidvalidity);
-		return;
-	}
-	job->has_run = true;
-	job->handler->run(job);
+	freshen(job);
 }
 
 static void start_lease(struct api_job *job)

@@ -1,9 +1,8 @@
 /*
  * A job: one exchange that needs IMAP. It resolves the mailbox (a name, or a role by
- * LIST), leases a session, runs the handler's steps on it, and sees to what they have
- * in common: the deadline (504), the client that leaves, one retry on a fresh session
- * when the connection was lost and nothing has been passed on, UIDVALIDITY (410),
- * timings, and that calls end before the lease does.
+ * LIST), leases a session, brings its mailbox up to date (NOOP), runs the handler's steps on it, and sees to what they
+ * have in common: the deadline (504), the client that leaves, one retry on a fresh session when the connection was lost
+ * and nothing has been passed on, UIDVALIDITY (410), timings, and that calls end before the lease does.
  *
  *   job = api_job_new(app, exchange, sizeof *self, &handler)   in the exchange's arena, zeroed
  *   … validate everything; api_reply_*() and return on bad input (a job that was never
@@ -75,9 +74,6 @@ void *api_job_new(struct api_app *app, struct api_exchange *exchange, const stru
 void api_job_start(struct api_job *job, const struct api_job_spec *spec);
 struct imap_session *api_job_session(const struct api_job *job);
 const struct imap_selected *api_job_selected(const struct api_job *job);
-/* Sends a NOOP ahead of what follows (in beside[0], nobody waits for it) unless the
- * mailbox was selected just now: what is read next is then as the server has it. */
-void api_job_freshen(struct api_job *job);
 /* Checks what a start() returned: NULL means no memory, and ends the job with 503. */
 bool api_job_started(struct api_job *job, const void *call_or_stream);
 /* Call first in each done: forgets job->call and job->stream, of which only one runs at

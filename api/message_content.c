@@ -443,7 +443,6 @@ static void content_run(struct api_job *job)
 	const struct imap_fetch_spec spec = {
 		.uids = &self->uids,
 		.items = IMAP_ITEM_UID | (span_is_nil(self->part_id) ? IMAP_ITEM_SIZE : IMAP_ITEM_BODYSTRUCTURE)};
-	api_job_freshen(job);
 	job->call = imap_fetch_start(api_job_session(job), &spec, on_row, on_facts, self);
 	api_job_started(job, job->call);
 }

@@ -223,7 +223,6 @@ static void get_run(struct api_job *job)
 		fail_for_memory(self);
 		return;
 	}
-	api_job_freshen(job);
 	if (span_is_nil(self->if_none_match) || self->marks_seen) {
 		fetch_message(self);
 		return;

@@ -218,7 +218,6 @@ static void keywords_run(struct api_job *job)
 	}
 	const struct imap_fetch_spec spec = {.uids = &self->uids,
 					     .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ};
-	api_job_freshen(job);
 	job->call = imap_fetch_start(api_job_session(job), &spec, on_store_row, on_state, self);
 	api_job_started(job, job->call);
 }

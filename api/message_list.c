@@ -287,7 +287,6 @@ static void refresh(struct message_list *self)
 						    .highestmodseq = selected->highestmodseq};
 		return;
 	}
-	api_job_freshen(&self->job);
 	self->job.beside[1] =
 		imap_status_start(api_job_session(&self->job), self->job.mailbox_name,
 				  items | (selected->has_modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0), on_status, self);

@@ -102,7 +102,6 @@ static void headers_run(struct api_job *job)
 	}
 	const struct imap_fetch_spec spec = {
 		.uids = &self->uids, .items = IMAP_ITEM_UID, .sections = &header, .n_sections = 1};
-	api_job_freshen(job);
 	job->call = imap_fetch_start(api_job_session(job), &spec, on_headers_row, on_headers, self);
 	api_job_started(job, job->call);
 }
@@ -462,7 +461,6 @@ static void text_run(struct api_job *job)
 		return;
 	}
 	const struct imap_fetch_spec spec = {.uids = &self->uids, .items = IMAP_ITEM_UID | IMAP_ITEM_BODYSTRUCTURE};
-	api_job_freshen(job);
 	job->call = imap_fetch_start(api_job_session(job), &spec, on_row, on_facts, self);
 	api_job_started(job, job->call);
 }

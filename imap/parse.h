@@ -32,7 +32,7 @@ enum gp_status imap_parse_response(struct imap_parse *parse, struct span text) G
 /* parse_code.c: "[UIDNEXT 5] text" behind OK, NO, BAD … */
 void imap_parse_text(struct imap_parse *parse);
 /* A code's name and value, without brackets. */
-void imap_parse_code(struct imap_parse *parse, struct span code);
+void imap_parse_code(struct imap_parse *parse, struct span text);
 
 /* parse_fetch.c; `number` is a sequence number, or the UID of UIDFETCH (RFC 9586) */
 void imap_parse_fetch(struct imap_parse *parse, uint32_t number, bool is_uid);

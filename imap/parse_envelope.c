@@ -122,7 +122,6 @@ static void give_host(struct imap_address *address)
 static void pair_groups(struct address_list *list)
 {
 	bool has_end = false;
-	size_t kept = list->n_items;
 
 	for (size_t i = list->n_items; i > 0; i--) {
 		struct imap_address *address = &list->items[i - 1];
@@ -135,7 +134,7 @@ static void pair_groups(struct address_list *list)
 			has_end = false;
 		}
 	}
-	kept = 0;
+	size_t kept = 0;
 	bool is_in_group = false;
 	for (size_t i = 0; i < list->n_items; i++) {
 		if (is_group_end(&list->items[i]) && !is_in_group) {

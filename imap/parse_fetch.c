@@ -8,12 +8,17 @@
 #include "imap/parse.h"
 #include "imap/parser.h"
 
+/* How often a value or section without end is recovered from in one row. Each time may
+ * read the rest of the row: without a bound that is the square of its length. */
+#define MAX_RECOVERIES 8
+
 struct fetch_reader {
 	struct imap_parse *parse; /* borrow */
 	struct imap_lexer *lexer; /* borrow */
 	struct imap_fetch *row;   /* borrow */
 	struct imap_section *sections;
 	size_t size_sections;
+	size_t n_recoveries;
 	bool has_uid_conflict;
 };
 
@@ -262,8 +267,9 @@ static bool read_section_value(struct fetch_reader *reader, struct imap_section 
 
 /* "[1.2.MIME]", "[HEADER.FIELDS (FROM "X-]")]": up to the bracket that ends it. Field
  * names may be quoted or literals, and have brackets and parentheses in them. */
-static bool read_section_spec(struct imap_lexer *lexer, struct span *spec_out)
+static bool read_section_spec(struct fetch_reader *reader, struct span *spec_out)
 {
+	struct imap_lexer *lexer = reader->lexer;
 	const char *start = ++lexer->at;
 	size_t brackets = 0;
 	size_t parens = 0;
@@ -298,6 +304,7 @@ static bool read_section_spec(struct imap_lexer *lexer, struct span *spec_out)
 	/* unbalanced inside: the first bracket, then */
 	struct span rest = span_make(start, (size_t)(lexer->end - start));
 	ptrdiff_t end = span_find_char(rest, ']');
+	reader->n_recoveries++;
 	lexer->at = start;
 	if (end < 0) {
 		return false;
@@ -333,7 +340,7 @@ static bool read_section(struct fetch_reader *reader, struct span name)
 {
 	struct imap_section section = {.value = SPAN_NIL};
 
-	if (!read_section_spec(reader->lexer, &section.spec)) {
+	if (!read_section_spec(reader, &section.spec)) {
 		return false;
 	}
 	read_origin(reader->lexer, &section);
@@ -390,13 +397,15 @@ static bool read_item(struct fetch_reader *reader, struct span name)
 	return true;
 }
 
-static void pass_item(struct imap_lexer *lexer)
+static void pass_item(struct fetch_reader *reader)
 {
+	struct imap_lexer *lexer = reader->lexer;
 	const char *start = lexer->at;
 
 	if (is_item_next(lexer) || imap_lexer_skip_value(lexer)) {
 		return;
 	}
+	reader->n_recoveries++;
 	lexer->at = start;
 	(void)imap_lexer_take(lexer, '(');
 	find_next_item(lexer);
@@ -426,10 +435,10 @@ void imap_parse_fetch(struct imap_parse *parse, uint32_t number, bool is_uid)
 			lexer->at = value;
 			if (value < lexer->end && *value == '[') {
 				struct imap_section section;
-				(void)read_section_spec(lexer, &section.spec);
+				(void)read_section_spec(&reader, &section.spec);
 				read_origin(lexer, &section);
 			}
-			pass_item(lexer);
+			pass_item(&reader);
 		}
 	}
 	/* a row that names two messages names none */

@@ -101,6 +101,37 @@ static struct pool_account *account_get(struct imap_pool *pool, struct imap_cred
 	return account;
 }
 
+/* ---- accounts that wait for room ---- */
+
+static void starve(struct pool_account *account)
+{
+	struct imap_pool *pool = account->pool;
+
+	if (account->is_starved) {
+		return;
+	}
+	account->is_starved = true;
+	account->starved_prev = pool->last_starved;
+	*(pool->last_starved ? &pool->last_starved->starved_next : &pool->first_starved) = account;
+	pool->last_starved = account;
+	pool->n_starved++;
+}
+
+static void unstarve(struct pool_account *account)
+{
+	struct imap_pool *pool = account->pool;
+	struct pool_account *prev = account->starved_prev, *next = account->starved_next;
+
+	if (!account->is_starved) {
+		return;
+	}
+	account->is_starved = false;
+	*(prev ? &prev->starved_next : &pool->first_starved) = next;
+	*(next ? &next->starved_prev : &pool->last_starved) = prev;
+	account->starved_prev = account->starved_next = NULL;
+	pool->n_starved--;
+}
+
 /* Frees the account when nothing uses it any more. */
 void pool_account_release(struct pool_account *account)
 {
@@ -114,6 +145,7 @@ void pool_account_release(struct pool_account *account)
 		at = &(*at)->bucket_next;
 	}
 	*at = account->bucket_next;
+	unstarve(account);
 	gp_timer_stop(&account->dispatch);
 	gp_timer_stop(&account->patience);
 	imap_credential_unref(&account->credential);
@@ -207,21 +239,30 @@ void pool_room_came_free(struct imap_pool *pool)
 	if (pool->is_draining && pool->n_sessions == 0) {
 		gp_timer_start(&pool->drain_timer, 0);
 	}
-	for (size_t i = 0; i < POOL_BUCKETS; i++) {
-		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
-			if (account->is_starved) {
-				account->is_starved = false;
-				pool_dispatch_soon(account);
-			}
-		}
+	/* Who still finds none queues again behind the others, in the same order. */
+	for (size_t n = pool->n_starved; n > 0; n--) {
+		struct pool_account *account = pool->first_starved;
+		unstarve(account);
+		pool_dispatch_soon(account);
 	}
 }
 
-/* Logs out the session of any account that has been idle longest. */
+static void evict(struct pool_session *session)
+{
+	session->is_evicted = true;
+	session->account->pool->n_evicted++;
+	pool_session_retire(session);
+}
+
+/* Logs out the session of any account that has been idle longest, unless as many are
+ * on their way out already as accounts wait for room. */
 static void evict_idle(struct imap_pool *pool)
 {
 	struct pool_session *oldest = NULL;
 
+	if (pool->n_evicted >= pool->n_starved) {
+		return;
+	}
 	for (size_t i = 0; i < POOL_BUCKETS; i++) {
 		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
 			for (struct pool_session *s = account->first_session; s; s = s->next) {
@@ -232,8 +273,19 @@ static void evict_idle(struct imap_pool *pool)
 		}
 	}
 	if (oldest) {
-		pool_session_retire(oldest);
+		evict(oldest);
 	}
+}
+
+bool pool_evict_for_starved(struct pool_session *session)
+{
+	struct imap_pool *pool = session->account->pool;
+
+	if (!session->is_ready || pool->n_evicted >= pool->n_starved) {
+		return false;
+	}
+	evict(session);
+	return true;
 }
 
 /* ---- choosing a session ---- */
@@ -316,7 +368,7 @@ static bool open_another(struct pool_account *account)
 		return false;
 	}
 	if (pool->n_sessions >= pool->config.max_sessions) {
-		account->is_starved = true;
+		starve(account);
 		evict_idle(pool);
 		return false;
 	}
@@ -484,6 +536,7 @@ static void fail_queue(struct lease_list *queue, const struct gp_error *error)
 
 	while (n-- > 0 && queue->first) {
 		struct imap_lease *lease = queue->first;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the queue */
 		leave_queue(lease);
 		pool_fail(lease, error);
 	}
@@ -509,7 +562,9 @@ static void on_deadline(struct gp_timer *timer)
 	struct pool_account *account = lease->account;
 	struct gp_error error = {.status = GP_OK};
 
-	if (account->is_starved) {
+	if (lease->state == LEASE_SELECTING) {
+		gp_error_set(&error, GP_DEADLINE, "the IMAP server did not answer in time");
+	} else if (account->is_starved) {
 		gp_error_set(&error, GP_POOL_FULL, "no IMAP session came free in time");
 	} else if (account->n_sessions == account->n_connecting) {
 		gp_error_set(&error, GP_CONNECT_TIMEOUT, "the IMAP server did not answer in time");

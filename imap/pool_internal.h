@@ -59,6 +59,7 @@ struct pool_session {
 	bool is_examine;
 	bool is_ready, is_closed;
 	bool is_retiring;       /* takes no new lease */
+	bool is_evicted;        /* retiring, to make room for a starved account */
 	struct gp_timer tick;   /* idle: keep-alive, idle timeout; closed: frees it */
 	struct imap_call *noop; /* own, while it runs */
 	uint64_t opened_at_ms, idle_since_ms;
@@ -74,7 +75,8 @@ struct pool_account {
 	size_t n_leases;              /* waiting and attached */
 	size_t cap;
 	uint64_t cap_lowered_until_ms;
-	bool is_starved; /* waits for room in the pool */
+	struct pool_account *starved_prev, *starved_next; /* link: in the pool's list */
+	bool is_starved;                                  /* waits for room in the pool */
 	bool is_dispatching;
 	struct gp_timer patience; /* the bulk lease that has waited longest has waited enough */
 	struct gp_timer dispatch;
@@ -84,6 +86,8 @@ struct imap_pool {
 	struct imap_pool_config config;
 	struct pool_account *buckets[POOL_BUCKETS];
 	size_t n_accounts, n_sessions, n_leases, n_waiting;
+	struct pool_account *first_starved, *last_starved; /* link: longest waiting first */
+	size_t n_starved, n_evicted;
 	uint64_t n_logins, n_login_failures;
 	bool is_draining;
 	void (*drained)(void *ctx);
@@ -99,6 +103,8 @@ bool pool_has_waiting(const struct pool_account *account);
 void pool_dispatch_soon(struct pool_account *account);
 /* Room came free in the pool: whoever waits for it looks again. */
 void pool_room_came_free(struct imap_pool *pool);
+/* A session came idle: it goes if an account waits for room. False: it may stay. */
+bool pool_evict_for_starved(struct pool_session *session);
 /* Fails every waiting lease of the account. */
 void pool_fail_waiting(struct pool_account *account, const struct gp_error *error);
 /* Back to the front of the queue (its session died before it could be used). */

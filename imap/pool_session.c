@@ -12,6 +12,7 @@ static struct gp_timers *timers_of(const struct pool_session *self)
 /* ---- opening and closing ---- */
 
 static void session_tick(struct gp_timer *timer);
+static void became_idle(struct pool_session *self);
 
 static void on_ready(void *ctx)
 {
@@ -22,7 +23,11 @@ static void on_ready(void *ctx)
 	self->account->pool->n_logins++;
 	self->idle_since_ms = timers_of(self)->now_ms;
 	gp_timer_start(&self->tick, GP_SESSION_KEEPALIVE_MS);
-	pool_dispatch_soon(self->account);
+	if (pool_has_waiting(self->account)) {
+		pool_dispatch_soon(self->account);
+	} else {
+		became_idle(self); /* whoever wanted it has left meanwhile */
+	}
 }
 
 /* What a failed login or connection means for the rest of the account. */
@@ -84,6 +89,7 @@ static void on_closed(void *ctx, const struct gp_error *error)
 	}
 	account->n_sessions--;
 	account->pool->n_sessions--;
+	account->pool->n_evicted -= self->is_evicted;
 	requeue_selecting(self, &copy);
 	gp_timer_start(&self->tick, 0);
 	pool_room_came_free(account->pool);
@@ -142,6 +148,7 @@ void pool_session_destroy(struct pool_session *self)
 	if (!self->is_closed) {
 		account->n_sessions--;
 		account->pool->n_sessions--;
+		account->pool->n_evicted -= self->is_evicted;
 		account->n_connecting -= !self->is_ready;
 	}
 	if (self->prev) {
@@ -211,6 +218,9 @@ static void became_idle(struct pool_session *self)
 	uint64_t idle_timeout_ms = self->account->pool->config.idle_timeout_ms;
 
 	self->idle_since_ms = timers_of(self)->now_ms;
+	if (pool_evict_for_starved(self)) {
+		return;
+	}
 	gp_timer_start(&self->tick,
 		       idle_timeout_ms < GP_SESSION_KEEPALIVE_MS ? idle_timeout_ms : GP_SESSION_KEEPALIVE_MS);
 }
@@ -225,26 +235,20 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine);
 }
 
-static void on_selected(void *ctx, const struct gp_error *error)
+static void selecting_failed(struct pool_session *self, const struct gp_error *error)
 {
-	struct pool_session *self = ctx;
-	struct gp_error copy = {.status = GP_OK};
-
-	self->select = NULL;
-	if (error) {
-		copy = *error;
-		free(self->mailbox);
-		self->mailbox = NULL;
-		if (copy.status == GP_LOST) {
-			self->is_retiring = true; /* `closed` follows: nobody is to choose it before */
-		}
-		requeue_selecting(self, &copy);
-		if (pool_has_waiting(self->account)) {
-			pool_dispatch_soon(self->account);
-		}
-		return;
+	free(self->mailbox);
+	self->mailbox = NULL;
+	if (error->status == GP_LOST) {
+		self->is_retiring = true; /* `closed` follows: nobody is to choose it before */
 	}
+	requeue_selecting(self, error);
+}
+
+static void grant_selecting(struct pool_session *self)
+{
 	struct imap_lease *lease = self->leases.first;
+
 	while (lease) {
 		if (lease->state == LEASE_SELECTING) {
 			lease->is_fresh = true;
@@ -253,6 +257,23 @@ static void on_selected(void *ctx, const struct gp_error *error)
 		} else {
 			lease = lease->next;
 		}
+	}
+}
+
+static void on_selected(void *ctx, const struct gp_error *error)
+{
+	struct pool_session *self = ctx;
+
+	self->select = NULL;
+	if (error) {
+		const struct gp_error copy = *error;
+		selecting_failed(self, &copy);
+	} else {
+		grant_selecting(self);
+	}
+	/* Whoever wanted another mailbox waited for this to be over. */
+	if (pool_has_waiting(self->account)) {
+		pool_dispatch_soon(self->account);
 	}
 }
 

@@ -367,6 +367,8 @@ static enum gp_status choose_byte_order(struct mail_charset *charset)
 	return open_iconv(charset, is_wide ? is_little ? "UTF-32LE" : "UTF-32BE" : is_little ? "UTF-16LE" : "UTF-16BE");
 }
 
+/* Once a stream: what it calls knows the byte order then, and does not come back. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static enum gp_status feed_unordered(struct mail_charset *charset, struct span bytes, struct gp_buffer *out)
 {
 	while (charset->carry_len < charset->unit && bytes.len > 0) {
@@ -388,6 +390,7 @@ static enum gp_status feed_unordered(struct mail_charset *charset, struct span b
 
 /* ---- all of them ---- */
 
+/* NOLINTNEXTLINE(misc-no-recursion): see feed_unordered() */
 enum gp_status mail_charset_feed(struct mail_charset *charset, struct span bytes, struct gp_buffer *out)
 {
 	if (bytes.len == 0) {

@@ -251,7 +251,8 @@ static size_t qp_step(struct mail_transfer *t, struct span bytes, char *out)
 		}
 		bytes = span_from(bytes, 1);
 		if (verdict == QP_BYTE) {
-			*to++ = (char)(mail_hex_value((char)t->hold[1]) << 4 | mail_hex_value((char)t->hold[2]));
+			*to++ = (char)((unsigned)mail_hex_value((char)t->hold[1]) << 4 |
+				       (unsigned)mail_hex_value((char)t->hold[2]));
 		}
 		if (verdict != QP_MORE) {
 			t->hold_len = 0;
