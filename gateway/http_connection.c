@@ -108,6 +108,7 @@ static void closed(struct http_server *server, void **socket_context)
 	struct http_connection *connection = *socket_context;
 
 	server->n_connections--;
+	server->is_needed = true; /* at the limit, libmicrohttpd accepts again in its next run only */
 	if (!connection) {
 		return;
 	}

@@ -5,6 +5,10 @@
  * unsolicited, or belong to another command that runs on the same message. So a row
  * is handed on only when it holds something this call asked for, and of its sections
  * only those that were asked for.
+ *
+ * A row with flags alone may be such news, or all that the server has to say: it left
+ * out, or garbled, the one item that was asked. A message of which nothing better has
+ * come by the end is asked for its flags once more, and told with those.
  */
 #include <stdlib.h>
 
@@ -28,7 +32,10 @@ struct fetch_call {
 	size_t n_fields;
 	const struct imap_section_spec *sections; /* arena */
 	size_t n_sections;
-	struct imap_section *found; /* arena: the row's sections that were asked; for the fields one more */
+	bool is_sent, is_second_look; /* the FETCH by position; the flags of what is `held` */
+	struct imap_uidset held;      /* own: only flags came of these */
+	struct imap_uidset told;      /* own: rows were handed on of these */
+	struct imap_section *found;   /* arena: the row's sections that were asked; for the fields one more */
 };
 
 /* ---- writing ---- */
@@ -102,30 +109,65 @@ static enum gp_status send_by_uid(struct fetch_call *self)
 	return GP_OK;
 }
 
+static enum gp_status start_by_position(struct fetch_call *self)
+{
+	uint32_t exists = imap_session_selected(self->base.session)->exists;
+
+	self->is_sent = true;
+	/* What is not there is not asked for: "5:*" of three messages names the third. */
+	if (self->first_position > exists) {
+		return GP_OK;
+	}
+	if (self->last_position != IMAP_UID_STAR && self->last_position > exists) {
+		self->last_position = exists;
+	}
+	return send_by_position(self);
+}
+
+static bool is_all_sent(const struct fetch_call *self)
+{
+	return self->is_by_position ? self->is_sent : self->at == self->uids.n_ranges;
+}
+
+/* What is held and was not told becomes the set to fetch, flags only. */
+static enum gp_status look_again(struct fetch_call *self)
+{
+	enum gp_status status = GP_OK;
+
+	self->is_second_look = true;
+	self->is_by_position = false;
+	self->items &= (unsigned)FACTS;
+	self->n_fields = self->n_sections = 0;
+	self->at = 0;
+	imap_uidset_deinit(&self->uids);
+	imap_uidset_init(&self->uids);
+	for (size_t i = 0; i < self->held.n_ranges && status == GP_OK; i++) {
+		for (uint64_t uid = self->held.ranges[i].first; uid <= self->held.ranges[i].last && status == GP_OK;
+		     uid++) {
+			if (!imap_uidset_contains(&self->told, (uint32_t)uid)) {
+				status = imap_uidset_add(&self->uids, (uint32_t)uid, (uint32_t)uid);
+			}
+		}
+	}
+	return status;
+}
+
 static enum gp_status advance(struct imap_call *call)
 {
 	struct fetch_call *self = (struct fetch_call *)call;
+	enum gp_status status = GP_OK;
 
-	if (self->is_by_position) {
-		call->is_complete = true;
-		/* What is not there is not asked for: "5:*" of three messages names the third. */
-		uint32_t exists = imap_session_selected(call->session)->exists;
-		if (self->first_position > exists) {
-			return GP_OK;
-		}
-		if (self->last_position != IMAP_UID_STAR && self->last_position > exists) {
-			self->last_position = exists;
-		}
-		return send_by_position(self);
+	if (self->is_by_position && !self->is_sent) {
+		status = start_by_position(self);
 	}
-	while (self->at < self->uids.n_ranges && call->n_steps < MAX_IN_FLIGHT) {
-		enum gp_status status = send_by_uid(self);
-		if (status != GP_OK) {
-			return status;
-		}
+	if (status == GP_OK && is_all_sent(self) && call->n_steps == 0 && !self->is_second_look) {
+		status = look_again(self);
 	}
-	call->is_complete = self->at == self->uids.n_ranges;
-	return GP_OK;
+	while (status == GP_OK && !is_all_sent(self) && call->n_steps < MAX_IN_FLIGHT) {
+		status = send_by_uid(self);
+	}
+	call->is_complete = is_all_sent(self) && call->n_steps == 0;
+	return status;
 }
 
 /* ---- reading ---- */
@@ -181,8 +223,9 @@ static bool is_section(const struct imap_section_spec *asked, const struct imap_
 	return (section->has_origin ? section->origin : 0) == asked->origin;
 }
 
-/* Leaves in `found` the row's sections that were asked for, each once; their number. */
-static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *row)
+/* Leaves in `found` the row's sections that were asked for, each once; their number.
+ * `is_whole` becomes false when one is missing or shorter than asked. */
+static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *row, bool *is_whole)
 {
 	size_t n = 0;
 
@@ -192,6 +235,7 @@ static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *ro
 			break;
 		}
 	}
+	*is_whole = *is_whole && (n > 0 || self->n_fields == 0);
 	for (size_t i = 0; i < self->n_sections; i++) {
 		const struct imap_section_spec *asked = &self->sections[i];
 		size_t at = 0;
@@ -199,9 +243,11 @@ static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *ro
 			at++;
 		}
 		if (at == row->n_sections) {
+			*is_whole = false;
 			continue;
 		}
 		self->found[n] = row->sections[at];
+		*is_whole = *is_whole && self->found[n].value.len >= asked->len;
 		/* A server without partial FETCH sends all: what was asked is its beginning. */
 		if (asked->len > 0 && self->found[n].value.len > asked->len) {
 			self->found[n].value.len = (size_t)asked->len;
@@ -232,7 +278,9 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	}
 	struct imap_fetch asked = *row;
 	asked.sections = self->found;
-	asked.n_sections = pick_sections(self, row);
+	bool is_whole = (row->items & self->items & ~(unsigned)IMAP_ITEM_SECTION) ==
+			(self->items & ~(unsigned)IMAP_ITEM_SECTION);
+	asked.n_sections = pick_sections(self, row, &is_whole);
 	asked.items &= ~(unsigned)IMAP_ITEM_SECTION;
 	if (asked.n_sections > 0) {
 		asked.items |= IMAP_ITEM_SECTION;
@@ -243,7 +291,12 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 		wanted = self->items == IMAP_ITEM_UID ? IMAP_ITEM_UID : self->items & ~(unsigned)IMAP_ITEM_UID;
 		asked.items |= IMAP_ITEM_UID;
 	}
-	if ((asked.items & wanted) == 0) {
+	bool is_news = (asked.items & wanted) == 0;
+	if (imap_uidset_add(is_news ? &self->held : &self->told, row->uid, row->uid) != GP_OK) {
+		imap_call_fail_with(step->call, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+		return;
+	}
+	if (is_news) {
 		return;
 	}
 	step->n_rows++;
@@ -280,7 +333,11 @@ static void end(struct imap_call *call, const struct gp_error *error)
 
 static void deinit(struct imap_call *call)
 {
-	imap_uidset_deinit(&((struct fetch_call *)call)->uids);
+	struct fetch_call *self = (struct fetch_call *)call;
+
+	imap_uidset_deinit(&self->uids);
+	imap_uidset_deinit(&self->held);
+	imap_uidset_deinit(&self->told);
 }
 
 static const struct imap_call_ops ops = {
@@ -347,6 +404,8 @@ struct imap_call *imap_fetch_start(struct imap_session *session, const struct im
 	}
 	imap_call_init(&self->base, session, &ops);
 	imap_uidset_init(&self->uids);
+	imap_uidset_init(&self->held);
+	imap_uidset_init(&self->told);
 	self->row = row;
 	self->done = done;
 	self->ctx = ctx;
