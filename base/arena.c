@@ -5,7 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BLOCK_BYTES ((size_t)4096)
+/* Each block is twice as large as the one before it, so that much memory is few blocks
+ * and little memory is little. The sizes leave room for malloc's own header. */
+#define FIRST_BLOCK ((size_t)4096 - 64)
+#define LARGEST_BLOCK ((size_t)65536 - 64)
+/* The most that an empty arena holds on to. */
+#define KEPT_BLOCK ((size_t)16384)
 
 struct gp_arena_block {
 	struct gp_arena_block *older; /* own */
@@ -36,7 +41,7 @@ void gp_arena_reset(struct gp_arena *arena)
 	while (arena->blocks) {
 		struct gp_arena_block *block = arena->blocks;
 		arena->blocks = block->older;
-		if (!kept && block->size <= BLOCK_BYTES) {
+		if (!kept && block->size <= KEPT_BLOCK) {
 			kept = block;
 		} else {
 			free(block);
@@ -50,31 +55,56 @@ void gp_arena_reset(struct gp_arena *arena)
 	arena->used = 0;
 }
 
-void *gp_arena_alloc(struct gp_arena *arena, size_t len)
+/* A block with room for `len` bytes, in front of the others. */
+static struct gp_arena_block *add_block(struct gp_arena *arena, size_t len)
 {
-	const size_t unit = alignof(max_align_t);
+	size_t size = FIRST_BLOCK;
 
-	if (len > arena->cap - arena->used || len > SIZE_MAX - unit) {
-		return NULL;
+	if (arena->blocks) {
+		size = arena->blocks->size < LARGEST_BLOCK / 2 ? arena->blocks->size * 2 : LARGEST_BLOCK;
 	}
-	len = (len + unit - 1) / unit * unit;
-
-	struct gp_arena_block *block = arena->blocks;
-	if (!block || block->size - block->used < len) {
-		size_t size = len > BLOCK_BYTES ? len : BLOCK_BYTES;
-		block = malloc(sizeof *block + size);
-		if (!block) {
-			return NULL;
-		}
+	if (size < len) {
+		size = len;
+	}
+	struct gp_arena_block *block = malloc(sizeof *block + size);
+	if (block) {
 		block->size = size;
 		block->used = 0;
 		block->older = arena->blocks;
 		arena->blocks = block;
 	}
-	void *memory = block->data + block->used;
-	block->used += len;
-	arena->used = len > arena->cap - arena->used ? arena->cap : arena->used + len;
-	memset(memory, 0, len);
+	return block;
+}
+
+/* `len` bytes as malloc() leaves them. `unit`: a power of two, at most max_align_t's. */
+static void *take(struct gp_arena *arena, size_t len, size_t unit)
+{
+	struct gp_arena_block *block = arena->blocks;
+	size_t padding = block ? (size_t)(0 - block->used) & (unit - 1) : 0;
+
+	if (len > arena->cap - arena->used || padding > arena->cap - arena->used - len) {
+		return NULL;
+	}
+	if (!block || block->size - block->used < padding || block->size - block->used - padding < len) {
+		block = add_block(arena, len);
+		if (!block) {
+			return NULL;
+		}
+		padding = 0;
+	}
+	char *memory = block->data + block->used + padding;
+	block->used += padding + len;
+	arena->used += padding + len;
+	return memory;
+}
+
+void *gp_arena_alloc(struct gp_arena *arena, size_t len)
+{
+	void *memory = take(arena, len, alignof(max_align_t));
+
+	if (memory) {
+		memset(memory, 0, len);
+	}
 	return memory;
 }
 
@@ -102,10 +132,13 @@ bool gp_arena_copy(struct gp_arena *arena, struct span bytes, struct span *copy_
 
 char *gp_arena_strdup(struct gp_arena *arena, struct span text)
 {
-	char *copy = text.len < SIZE_MAX ? gp_arena_alloc(arena, text.len + 1) : NULL;
+	char *copy = text.len < SIZE_MAX ? take(arena, text.len + 1, 1) : NULL;
 
-	if (copy && text.len > 0) {
-		memcpy(copy, text.ptr, text.len);
+	if (copy) {
+		if (text.len > 0) {
+			memcpy(copy, text.ptr, text.len);
+		}
+		copy[text.len] = '\0';
 	}
 	return copy;
 }
@@ -117,7 +150,7 @@ char *gp_arena_printf(struct gp_arena *arena, const char *format, ...)
 	int len = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 
-	char *text = len < 0 ? NULL : gp_arena_alloc(arena, (size_t)len + 1);
+	char *text = len < 0 ? NULL : take(arena, (size_t)len + 1, 1);
 	if (text) {
 		va_start(args, format);
 		vsnprintf(text, (size_t)len + 1, format, args);

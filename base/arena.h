@@ -1,8 +1,9 @@
 /*
  * Memory that lives and dies together: a parser's response, a command, a
- * request. Allocations are aligned for any type and are never freed one by one.
- * An arena has a cap; past it, and when memory ends, gp_arena_alloc() answers
- * NULL, and the caller fails with GP_NO_MEMORY or GP_LIMIT.
+ * request. Allocations are aligned for any type (copies of text are not) and are
+ * never freed one by one. An arena has a cap; past it, and when memory ends,
+ * gp_arena_alloc() answers NULL, and the caller fails with GP_NO_MEMORY or
+ * GP_LIMIT. Blocks grow from 4 KiB to 64 KiB.
  */
 #ifndef GP_BASE_ARENA_H
 #define GP_BASE_ARENA_H
@@ -23,7 +24,7 @@ void gp_arena_deinit(struct gp_arena *arena);
 /* Everything handed out becomes invalid; one block of memory is kept for reuse. */
 void gp_arena_reset(struct gp_arena *arena);
 
-/* `len` zeroed bytes. */
+/* `len` zeroed bytes, aligned for any type. */
 void *gp_arena_alloc(struct gp_arena *arena, size_t len);
 /* `n` zeroed items of `size` bytes; NULL on overflow too. */
 void *gp_arena_array(struct gp_arena *arena, size_t n, size_t size);

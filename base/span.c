@@ -30,9 +30,15 @@ bool span_equal_nocase(struct span a, struct span b)
 	return a.len == b.len && equal_nocase(a.ptr, b.ptr, a.len);
 }
 
+/* The length of the text is not reckoned first: most comparisons end at the first byte. */
 bool span_equal_text_nocase(struct span a, const char *b)
 {
-	return span_equal_nocase(a, span_of(b));
+	size_t i = 0;
+
+	while (i < a.len && b[i] != '\0' && fold(a.ptr[i]) == fold(b[i])) {
+		i++;
+	}
+	return i == a.len && b[i] == '\0';
 }
 
 bool span_starts_with(struct span s, const char *prefix)
@@ -44,9 +50,12 @@ bool span_starts_with(struct span s, const char *prefix)
 
 bool span_starts_with_nocase(struct span s, const char *prefix)
 {
-	size_t len = strlen(prefix);
+	size_t i = 0;
 
-	return s.len >= len && equal_nocase(s.ptr, prefix, len);
+	while (i < s.len && prefix[i] != '\0' && fold(s.ptr[i]) == fold(prefix[i])) {
+		i++;
+	}
+	return prefix[i] == '\0';
 }
 
 ptrdiff_t span_find(struct span s, struct span needle)

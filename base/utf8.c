@@ -97,10 +97,7 @@ bool utf8_is_valid(struct span s)
 	return utf8_valid_prefix(s) == s.len;
 }
 
-/* The length of the bad run at the start of `s`: a lead byte and those of its
- * continuation bytes that could still have followed (Unicode 3.9, "maximal
- * subpart"), so that one broken character gives one U+FFFD. */
-static size_t bad_run(struct span s)
+size_t utf8_bad_run(struct span s)
 {
 	const unsigned char *p = (const unsigned char *)s.ptr;
 	unsigned char lead = p[0];
@@ -130,7 +127,7 @@ enum gp_status utf8_append_repaired(struct gp_buffer *out, struct span s, bool *
 		s = span_from(s, good);
 		if (status == GP_OK && s.len > 0) {
 			status = gp_buffer_append(out, SPAN_LIT("\xEF\xBF\xBD"));
-			s = span_from(s, bad_run(s));
+			s = span_from(s, utf8_bad_run(s));
 			if (repaired) {
 				*repaired = true;
 			}

@@ -8,6 +8,10 @@
 bool utf8_is_valid(struct span s);
 /* How many leading bytes are whole, valid characters. */
 size_t utf8_valid_prefix(struct span s);
+/* The length of the bad run that `s`, not empty, begins with: a lead byte and those of
+ * its continuation bytes that could still have followed (Unicode 3.9, "maximal
+ * subpart"), so that one broken character gives one U+FFFD. */
+size_t utf8_bad_run(struct span s);
 /* The character at the start of `s` and its length in bytes; 0 when there is no
  * valid one. */
 size_t utf8_decode(struct span s, uint32_t *code_point_out);

@@ -4,7 +4,8 @@
  * FETCH responses are facts about a message, not answers to a command: a row may be
  * unsolicited, or belong to another command that runs on the same message. So a row
  * is handed on only when it holds something this call asked for, and of its sections
- * only those that were asked for.
+ * only those that were asked for. (Commands whose rows could be taken for each other's
+ * are not in flight together: imap/session_command.c.)
  *
  * A row with flags alone may be such news, or all that the server has to say: it left
  * out, or garbled, the one item that was asked. A message of which nothing better has
@@ -80,6 +81,7 @@ static void write_items(const struct fetch_call *self, struct imap_writer *write
 static enum gp_status send_by_position(struct fetch_call *self)
 {
 	struct imap_command_spec spec = {.kind = IMAP_COMMAND_FETCH,
+					 .row_items = self->items & ~(unsigned)IMAP_ITEM_UID,
 					 .is_by_position = true,
 					 .first_position = self->first_position,
 					 .last_position = self->last_position};
@@ -97,7 +99,8 @@ static enum gp_status send_by_position(struct fetch_call *self)
 static enum gp_status send_by_uid(struct fetch_call *self)
 {
 	struct imap_uidset rest = imap_call_uidset_part(&self->uids, self->at, self->uids.n_ranges);
-	struct imap_command_spec spec = {.kind = IMAP_COMMAND_FETCH, .uids = &rest};
+	struct imap_command_spec spec = {
+		.kind = IMAP_COMMAND_FETCH, .uids = &rest, .row_items = self->items & ~(unsigned)IMAP_ITEM_UID};
 	struct imap_call_step *step = imap_call_step_new(&self->base, "UID FETCH", &spec);
 
 	if (!step) {
@@ -223,9 +226,8 @@ static bool is_section(const struct imap_section_spec *asked, const struct imap_
 	return (section->has_origin ? section->origin : 0) == asked->origin;
 }
 
-/* Leaves in `found` the row's sections that were asked for, each once; their number.
- * `is_whole` becomes false when one is missing or shorter than asked. */
-static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *row, bool *is_whole)
+/* Leaves in `found` the row's sections that were asked for, each once; their number. */
+static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *row)
 {
 	size_t n = 0;
 
@@ -235,7 +237,6 @@ static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *ro
 			break;
 		}
 	}
-	*is_whole = *is_whole && (n > 0 || self->n_fields == 0);
 	for (size_t i = 0; i < self->n_sections; i++) {
 		const struct imap_section_spec *asked = &self->sections[i];
 		size_t at = 0;
@@ -243,11 +244,9 @@ static size_t pick_sections(struct fetch_call *self, const struct imap_fetch *ro
 			at++;
 		}
 		if (at == row->n_sections) {
-			*is_whole = false;
 			continue;
 		}
 		self->found[n] = row->sections[at];
-		*is_whole = *is_whole && self->found[n].value.len >= asked->len;
 		/* A server without partial FETCH sends all: what was asked is its beginning. */
 		if (asked->len > 0 && self->found[n].value.len > asked->len) {
 			self->found[n].value.len = (size_t)asked->len;
@@ -278,9 +277,7 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	}
 	struct imap_fetch asked = *row;
 	asked.sections = self->found;
-	bool is_whole = (row->items & self->items & ~(unsigned)IMAP_ITEM_SECTION) ==
-			(self->items & ~(unsigned)IMAP_ITEM_SECTION);
-	asked.n_sections = pick_sections(self, row, &is_whole);
+	asked.n_sections = pick_sections(self, row);
 	asked.items &= ~(unsigned)IMAP_ITEM_SECTION;
 	if (asked.n_sections > 0) {
 		asked.items |= IMAP_ITEM_SECTION;
@@ -292,6 +289,9 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 		asked.items |= IMAP_ITEM_UID;
 	}
 	bool is_news = (asked.items & wanted) == 0;
+	if (is_news && (row->items & ~(unsigned)FACTS) != 0) {
+		return; /* something else that somebody else asked */
+	}
 	if (imap_uidset_add(is_news ? &self->held : &self->told, row->uid, row->uid) != GP_OK) {
 		imap_call_fail_with(step->call, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
 		return;

@@ -23,7 +23,8 @@ struct store_call {
 static enum gp_status send_store(struct store_call *self)
 {
 	struct imap_uidset rest = imap_call_uidset_part(&self->uids, self->at, self->uids.n_ranges);
-	struct imap_command_spec spec = {.kind = IMAP_COMMAND_FETCH, .uids = &rest};
+	struct imap_command_spec spec = {
+		.kind = IMAP_COMMAND_FETCH, .uids = &rest, .row_items = IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ};
 	struct imap_call_step *step = imap_call_step_new(&self->base, "UID STORE", &spec);
 
 	if (!step) {

@@ -55,7 +55,8 @@ static struct imap_stream *of(struct imap_call *call)
 static enum gp_status send_window(struct imap_stream *self, size_t len)
 {
 	struct imap_uidset uids = {.ranges = &self->range, .n_ranges = 1};
-	struct imap_command_spec spec = {.kind = IMAP_COMMAND_FETCH, .uids = &uids};
+	struct imap_command_spec spec = {
+		.kind = IMAP_COMMAND_FETCH, .uids = &uids, .row_items = IMAP_ITEM_SECTION, .is_window = true};
 	struct imap_call_step *step = imap_call_step_new(&self->base, "UID FETCH", &spec);
 
 	if (!step) {

@@ -38,6 +38,28 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* Bytes that mean something inside of an atom, and inside of a quoted string; all others
+ * are passed over at one look. */
+enum { IN_ATOM = 1, IN_QUOTED = 2 };
+
+static const unsigned char meanings[256] = {
+	[' '] = IN_ATOM,
+	['\t'] = IN_ATOM,
+	['('] = IN_ATOM,
+	[')'] = IN_ATOM,
+	['"'] = IN_ATOM | IN_QUOTED,
+	['{'] = IN_ATOM | IN_QUOTED,
+	['\\'] = IN_QUOTED,
+};
+
+static const char *pass_over(const char *at, const char *end, unsigned char meaning)
+{
+	while (at < end && !(meanings[(unsigned char)*at] & meaning)) {
+		at++;
+	}
+	return at;
+}
+
 static size_t left(const struct imap_lexer *lexer)
 {
 	return (size_t)(lexer->end - lexer->at);
@@ -159,7 +181,11 @@ static void next_quoted(struct imap_lexer *lexer, struct imap_token *token)
 	const char *at = start;
 
 	token->kind = IMAP_TOKEN_STRING;
-	for (; at < lexer->end; at++) {
+	for (;; at++) {
+		at = pass_over(at, lexer->end, IN_QUOTED);
+		if (at >= lexer->end) {
+			break;
+		}
 		if (*at == '"') {
 			if (is_closing_quote(lexer, at)) {
 				token->text = span_make(start, (size_t)(at - start));
@@ -204,16 +230,16 @@ static void next_atom(struct imap_lexer *lexer, struct imap_token *token)
 
 	/* whatever the first byte is, it is consumed */
 	do {
-		lexer->at++;
-	} while (lexer->at < lexer->end && !is_space(*lexer->at) && *lexer->at != '(' && *lexer->at != ')' &&
-		 *lexer->at != '"' && !is_literal_at(lexer, lexer->at));
+		lexer->at = pass_over(lexer->at + 1, lexer->end, IN_ATOM);
+	} while (lexer->at < lexer->end && *lexer->at == '{' && !is_literal_at(lexer, lexer->at));
 	token->kind = IMAP_TOKEN_ATOM;
 	token->text = span_make(start, (size_t)(lexer->at - start));
 }
 
-void imap_lexer_next(struct imap_lexer *lexer, struct imap_token *token_out)
+/* The token that imap_lexer_peek() has just seen. */
+static void next_seen(struct imap_lexer *lexer, enum imap_token_kind seen, struct imap_token *token_out)
 {
-	*token_out = (struct imap_token){.kind = imap_lexer_peek(lexer)};
+	*token_out = (struct imap_token){.kind = seen};
 	switch (token_out->kind) {
 	case IMAP_TOKEN_END:
 		break;
@@ -233,6 +259,11 @@ void imap_lexer_next(struct imap_lexer *lexer, struct imap_token *token_out)
 		}
 		break;
 	}
+}
+
+void imap_lexer_next(struct imap_lexer *lexer, struct imap_token *token_out)
+{
+	next_seen(lexer, imap_lexer_peek(lexer), token_out);
 }
 
 struct span imap_lexer_text(struct imap_lexer *lexer, const struct imap_token *token)
@@ -329,7 +360,7 @@ struct span imap_lexer_nstring(struct imap_lexer *lexer)
 		return SPAN_NIL;
 	}
 	struct imap_token token;
-	imap_lexer_next(lexer, &token);
+	next_seen(lexer, kind, &token);
 	if (token.kind == IMAP_TOKEN_ATOM && span_equal_text_nocase(token.text, "NIL")) {
 		return SPAN_NIL;
 	}

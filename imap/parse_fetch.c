@@ -422,9 +422,8 @@ void imap_parse_fetch(struct imap_parse *parse, uint32_t number, bool is_uid)
 	} else {
 		reader.row->seq = number;
 	}
-	for (enum imap_token_kind kind = imap_lexer_peek(lexer); kind != IMAP_TOKEN_END;
-	     kind = imap_lexer_peek(lexer)) {
-		if (kind != IMAP_TOKEN_ATOM) {
+	while (imap_lexer_peek(lexer) != IMAP_TOKEN_END && reader.n_recoveries <= MAX_RECOVERIES) {
+		if (imap_lexer_peek(lexer) != IMAP_TOKEN_ATOM) {
 			struct imap_token token;
 			imap_lexer_next(lexer, &token);
 			continue;

@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 
+static const struct gp_error draining = {.status = GP_DRAINING, .text = "shutting down"};
+
 /* ---- lists ---- */
 
 void pool_lease_list_push(struct lease_list *list, struct imap_lease *lease)
@@ -202,8 +204,6 @@ void imap_pool_free(struct imap_pool **pool_ref)
 
 void imap_pool_drain(struct imap_pool *pool, void (*done)(void *ctx), void *ctx)
 {
-	static const struct gp_error draining = {.status = GP_DRAINING, .text = "shutting down"};
-
 	pool->is_draining = true;
 	pool->drained = done;
 	pool->drained_ctx = ctx;
@@ -469,8 +469,9 @@ static void dispatch(struct gp_timer *timer)
 	dispatch_queue(account, false);
 	dispatch_queue(account, true);
 	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
-		const struct gp_error error = {.status = GP_NO_MEMORY, .text = "out of memory"};
-		pool_fail_waiting(account, &error);
+		static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
+		/* one that lost its session under SELECT came back to the queue */
+		pool_fail_waiting(account, account->pool->is_draining ? &draining : &no_memory);
 	}
 	if (account->waiting[1].first) {
 		gp_timer_start_at(&account->patience,

@@ -15,7 +15,8 @@
  *
  * Answers are routed: a tagged response ends its command; FETCH rows go to every
  * command in flight that asked for that UID (or, for a FETCH by position, that
- * position); ESEARCH by its tag; SEARCH, SORT, LIST, STATUS, … to the oldest command
+ * position), and commands that could take each other's rows for their own are not in
+ * flight together; ESEARCH by its tag; SEARCH, SORT, LIST, STATUS, … to the oldest command
  * of that kind in flight. The mailbox state (EXISTS, EXPUNGE, UIDVALIDITY, …) is kept
  * here. A reply to a tag that was never sent closes the session.
  *
@@ -181,6 +182,8 @@ struct imap_command_spec {
 	bool is_by_position;                                               /* FETCH: first/last instead of uids */
 	uint32_t first_position, last_position;                            /* both included; IMAP_UID_STAR is open */
 	const struct imap_uidset *uids;                                    /* borrow, until done or cancel */
+	unsigned row_items;                                                /* FETCH: the IMAP_ITEM_… it takes */
+	bool is_window;                                                    /* FETCH: tells its rows by their origin */
 	struct span mailbox;                                               /* STATUS, SELECT: UTF-8, copied */
 	bool is_examine;                                                   /* SELECT */
 	void (*untagged)(void *ctx, const struct imap_response *response); /* may be NULL */

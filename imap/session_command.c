@@ -140,12 +140,42 @@ struct imap_writer *imap_command_writer(struct imap_command *command)
 
 /* ---- into the queue, and out of it ---- */
 
+/* FNV-1a of what is asked, without the tag: equal commands have equal answers. */
+static void note_text(struct imap_command *command)
+{
+	struct span text = span_from(gp_buffer_span(&command->writer.bytes), strlen(command->tag));
+	uint64_t hash = 14695981039346656037u;
+
+	for (size_t i = 0; i < text.len; i++) {
+		hash = (hash ^ (unsigned char)text.ptr[i]) * 1099511628211u;
+	}
+	command->text_hash = hash;
+}
+
+/* Which messages it asks for, at the outside: the set itself is gone once it is cancelled. */
+static void note_range(struct imap_command *command)
+{
+	const struct imap_uidset *uids = command->spec.uids;
+
+	if (command->spec.is_by_position) {
+		command->first_wanted = command->spec.first_position;
+		command->last_wanted = command->spec.last_position;
+	} else if (uids && uids->n_ranges > 0) {
+		command->first_wanted = uids->ranges[0].first;
+		command->last_wanted = uids->ranges[uids->n_ranges - 1].last;
+	}
+}
+
 static void submit(struct imap_command *command, bool is_first)
 {
 	struct imap_session *session = command->session;
 	enum gp_status status = imap_writer_finish(&command->writer);
 
 	assert(command->stage == IMAP_COMMAND_DRAFT);
+	if (command->spec.kind == IMAP_COMMAND_FETCH) {
+		note_text(command);
+		note_range(command);
+	}
 	take_out(&session->drafts, command);
 	command->is_late = !imap_session_is_open(session);
 	if (status == GP_OK && imap_session_n_commands(session) >= IMAP_SESSION_MAX_COMMANDS) {
@@ -371,6 +401,21 @@ static void start(struct imap_session *session, struct imap_command *command)
 	send_piece(session, command);
 }
 
+/*
+ * Whether a row that one of two FETCH commands asked for could be taken for the other's:
+ * a row that holds less than was asked looks like an answer. Which of them it answers
+ * the server does not say, nor is it the first in flight: Dovecot sends the rows of
+ * several commands, and then their tagged answers.
+ */
+static bool is_mixed_up(const struct imap_command *a, const struct imap_command *b)
+{
+	bool is_apart = a->spec.is_by_position == b->spec.is_by_position &&
+			(a->last_wanted < b->first_wanted || b->last_wanted < a->first_wanted);
+
+	return (a->spec.row_items & b->spec.row_items) != 0 && !is_apart && !(a->spec.is_window && b->spec.is_window) &&
+	       a->text_hash != b->text_hash;
+}
+
 /* Whether two of this kind in flight could not tell their answers apart. A server may
  * work on several commands at once (RFC 3501 section 5.5). */
 static bool is_ambiguous(const struct imap_session *session, const struct imap_command *command)
@@ -410,11 +455,13 @@ static bool may_start(const struct imap_session *session, const struct imap_comm
 	if (command->is_barrier || other->is_barrier || session->in_flight.n >= IMAP_SESSION_MAX_IN_FLIGHT) {
 		return false;
 	}
-	if (is_ambiguous(session, command)) {
-		for (; other; other = other->next) {
-			if (other->spec.kind == command->spec.kind) {
-				return false;
-			}
+	bool is_alone = is_ambiguous(session, command);
+	for (; other; other = other->next) {
+		if (other->spec.kind != command->spec.kind) {
+			continue;
+		}
+		if (is_alone || (command->spec.kind == IMAP_COMMAND_FETCH && is_mixed_up(command, other))) {
+			return false;
 		}
 	}
 	return true;

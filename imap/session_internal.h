@@ -50,6 +50,8 @@ struct imap_command {
 		dialogue; /* a line to send after one more "+" (SASL); not finished if has_dialogue is false */
 	size_t n_sent;    /* bytes of the writer that are sent */
 	size_t n_synced;  /* sync points passed */
+	uint32_t first_wanted, last_wanted; /* FETCH: the messages, at the outside */
+	uint64_t text_hash;                 /* FETCH */
 	uint64_t sent_at_ms;
 	enum gp_status failure; /* FAILED: why */
 	enum imap_command_stage stage;

@@ -1,4 +1,4 @@
-/* Fields, ids and dates; the text of a field is words.c, its parameters param.c. */
+/* Fields and ids; the text of a field is words.c, its parameters param.c, dates date.c. */
 #include "mail/header.h"
 
 #include <gmime/gmime.h>
@@ -8,7 +8,6 @@
 
 #define MAX_FIELDS 10000
 #define MAX_IDS 1000
-#define MAX_DATE 256
 
 void mail_init(void)
 {
@@ -100,8 +99,19 @@ struct id_list {
 	struct gp_buffer text; /* own: the id being cleaned */
 };
 
-/* Blanks and control characters inside an id are traces of folding or damage. */
-static enum gp_status add_id(struct id_list *list, struct span raw)
+static bool is_visible_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] <= ' ' || s.ptr[i] >= 0x7F) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* `raw` without what does not belong into an id, in list->text: blanks and control
+ * characters inside an id are traces of folding or damage. */
+static enum gp_status clean_id(struct id_list *list, struct span raw)
 {
 	enum gp_status status = GP_OK;
 
@@ -114,13 +124,27 @@ static enum gp_status add_id(struct id_list *list, struct span raw)
 		status = utf8_append_repaired(&list->text, span_slice(raw, 0, len), NULL);
 		raw = span_from(raw, len + 1);
 	}
-	if (status != GP_OK || list->text.len == 0) {
-		return status;
+	return status;
+}
+
+static enum gp_status add_id(struct id_list *list, struct span raw)
+{
+	struct span id = raw;
+
+	if (!is_visible_ascii(raw)) {
+		enum gp_status status = clean_id(list, raw);
+		if (status != GP_OK) {
+			return status;
+		}
+		id = gp_buffer_span(&list->text);
+	}
+	if (id.len == 0) {
+		return GP_OK;
 	}
 	if (!list->items) {
 		list->items = gp_arena_array(list->arena, list->n_most, sizeof *list->items);
 	}
-	if (!list->items || !gp_arena_copy(list->arena, gp_buffer_span(&list->text), &list->items[list->n_items])) {
+	if (!list->items || !gp_arena_copy(list->arena, id, &list->items[list->n_items])) {
 		return GP_NO_MEMORY;
 	}
 	list->n_items++;
@@ -201,46 +225,4 @@ enum gp_status mail_parse_ids(struct span raw, struct gp_arena *arena, struct sp
 	}
 	gp_buffer_deinit(&list.text);
 	return status;
-}
-
-/* ---- dates ---- */
-
-bool mail_parse_date(struct span raw, int64_t *seconds_out, int *offset_minutes_out)
-{
-	char text[MAX_DATE];
-	GDateTime *date;
-
-	raw = span_trim(raw);
-	if (raw.len == 0 || raw.len >= sizeof text) {
-		return false;
-	}
-	for (size_t i = 0; i < raw.len; i++) {
-		char c = raw.ptr[i];
-		text[i] = c < ' ' || c > '~' ? ' ' : c;
-	}
-	text[raw.len] = '\0';
-
-	/* A leap second is a time that GLib does not know. */
-	char *leap = strstr(text, ":60");
-	if (leap && leap - text >= 3 && leap[-3] == ':') {
-		memcpy(leap, ":59", 3);
-	}
-	bool is_iso = raw.len >= 10 && text[4] == '-' && text[7] == '-';
-	if (is_iso) {
-		if (raw.len > 10 && text[10] == ' ') {
-			text[10] = 'T';
-		}
-		GTimeZone *utc = g_time_zone_new_utc();
-		date = g_date_time_new_from_iso8601(text, utc);
-		g_time_zone_unref(utc);
-	} else {
-		date = g_mime_utils_header_decode_date(text);
-	}
-	if (!date) {
-		return false;
-	}
-	*seconds_out = g_date_time_to_unix(date);
-	*offset_minutes_out = (int)(g_date_time_get_utc_offset(date) / G_TIME_SPAN_MINUTE);
-	g_date_time_unref(date);
-	return true;
 }

@@ -18,6 +18,10 @@ void mail_init(void);
  * `*problem_out` (may be NULL) is set to true if something could not be decoded. */
 enum gp_status mail_decode_text(struct span raw, struct gp_buffer *out, bool *problem_out) GP_MUST_USE;
 
+/* Whether `raw` needs no decoding: printable ASCII without the beginning of an encoded
+ * word. `*text_out` is then what mail_decode_text() would give, a part of `raw`. */
+bool mail_is_plain_text(struct span raw, struct span *text_out);
+
 struct mail_param {
 	struct span name, value; /* borrow */
 };

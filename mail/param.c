@@ -100,15 +100,27 @@ static enum gp_status put_line(struct span charset, struct span bytes, struct gp
 
 /* name*0 and what follows it without a gap, joined before the conversion. Where the
  * first is lost, the value begins with the second, as far as it goes. */
-static enum gp_status put_numbered(const struct mail_param *const sections[MAX_SECTIONS],
-				   const bool is_extended[MAX_SECTIONS], struct gp_buffer *out)
+static enum gp_status put_numbered(const struct mail_param *params, size_t n_params, const char *name,
+				   struct gp_buffer *out)
 {
+	const struct mail_param *sections[MAX_SECTIONS] = {NULL};
+	bool is_extended[MAX_SECTIONS] = {false};
 	struct gp_buffer bytes;
 	enum gp_status status = GP_OK;
 	struct span charset = SPAN_NIL;
 	bool any_extended = false;
 	size_t budget = MAIL_MAX_RAW;
 
+	for (size_t i = 0; i < n_params; i++) {
+		size_t number = 0;
+		bool is_this_extended = false;
+		if (!span_is_nil(params[i].value) &&
+		    section_of(params[i].name, name, &number, &is_this_extended) == SECTION_NUMBERED &&
+		    !sections[number]) {
+			sections[number] = &params[i];
+			is_extended[number] = is_this_extended;
+		}
+	}
 	gp_buffer_init(&bytes, MAX_VALUE);
 	size_t first = sections[0] ? 0 : 1;
 	for (size_t i = first; status == GP_OK && i < MAX_SECTIONS && sections[i]; i++) {
@@ -151,8 +163,7 @@ static enum gp_status put_extended(struct span value, struct gp_buffer *out)
 enum gp_status mail_decode_param(const struct mail_param *params, size_t n_params, const char *name,
 				 struct gp_buffer *out, bool *found_out)
 {
-	const struct mail_param *sections[MAX_SECTIONS] = {NULL};
-	bool is_extended[MAX_SECTIONS] = {false};
+	bool has_first = false, has_second = false; /* sections 0 and 1 */
 	const struct mail_param *plain = NULL;
 	const struct mail_param *extended = NULL;
 
@@ -173,20 +184,18 @@ enum gp_status mail_decode_param(const struct mail_param *params, size_t n_param
 			extended = extended ? extended : &params[i];
 			break;
 		case SECTION_NUMBERED:
-			if (!sections[number]) {
-				sections[number] = &params[i];
-				is_extended[number] = is_this_extended;
-			}
+			has_first = has_first || number == 0;
+			has_second = has_second || number == 1;
 			break;
 		}
 	}
-	bool has_sections = sections[0] || (sections[1] && !plain);
+	bool has_sections = has_first || (has_second && !plain);
 	*found_out = extended || plain || has_sections;
 	if (extended) {
 		return put_extended(mail_raw_capped(extended->value), out);
 	}
 	if (has_sections) {
-		return put_numbered(sections, is_extended, out);
+		return put_numbered(params, n_params, name, out);
 	}
 	return plain ? mail_decode_text(plain->value, out, NULL) : GP_OK;
 }

@@ -17,7 +17,7 @@ struct word {
 };
 
 struct decoder {
-	struct gp_buffer text;  /* own: what is decoded so far, UTF-8 */
+	struct gp_buffer *text; /* borrow: the caller's; what is decoded goes to its end, as UTF-8 */
 	struct gp_buffer bytes; /* own: of adjacent words, not yet converted */
 	struct span charset;    /* borrow: of `bytes` */
 	bool has_problem;
@@ -116,7 +116,7 @@ static enum gp_status flush_words(struct decoder *d)
 	enum gp_status status = GP_OK;
 
 	if (d->bytes.len > 0) {
-		status = mail_charset_convert(d->charset, gp_buffer_span(&d->bytes), &d->text, &d->has_problem);
+		status = mail_charset_convert(d->charset, gp_buffer_span(&d->bytes), d->text, &d->has_problem);
 		gp_buffer_truncate(&d->bytes, 0);
 	}
 	return status;
@@ -150,7 +150,7 @@ static enum gp_status put_raw(struct decoder *d, struct span raw)
 						   : SPAN_LIT("windows-1252");
 
 	d->has_problem |= !is_jis && charset.len == strlen("windows-1252");
-	return mail_charset_convert(charset, raw, &d->text, &d->has_problem);
+	return mail_charset_convert(charset, raw, d->text, &d->has_problem);
 }
 
 static enum gp_status decode(struct decoder *d, struct span raw)
@@ -189,12 +189,12 @@ static enum gp_status decode(struct decoder *d, struct span raw)
 	return status == GP_OK ? put_raw(d, span_from(raw, raw_from)) : status;
 }
 
-/* Undoes folding, in raw text and in what words have smuggled in: a line end goes
- * where a blank follows, and becomes one elsewhere. In place: never longer. */
-static void unfold(struct gp_buffer *text)
+/* Undoes folding, in raw text and in what words have smuggled in, from `from` on: a line
+ * end goes where a blank follows, and becomes one elsewhere. In place: never longer. */
+static void unfold(struct gp_buffer *text, size_t from)
 {
-	struct span s = span_trim(gp_buffer_span(text));
-	size_t len = 0;
+	struct span s = span_trim(span_from(gp_buffer_span(text), from));
+	size_t len = from;
 
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.ptr[i];
@@ -212,9 +212,27 @@ static void unfold(struct gp_buffer *text)
 	gp_buffer_truncate(text, len);
 }
 
+/* Eight bytes of which none is a control character, "?", DEL or not ASCII. */
+static bool is_plain_word(const char *p)
+{
+	const uint64_t high = UINT64_C(0x8080808080808080);
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t word;
+
+	memcpy(&word, p, sizeof word);
+	uint64_t marks = word ^ (ones * '?');
+	/* Adding 1 to a DEL, taking 32 from a control character and 1 from what was a mark
+	 * sets the high bit, as it is set outside of ASCII; a carry comes from such a byte. */
+	return ((word | (word + ones) | (word - ones * 0x20) | (marks - ones)) & high) == 0;
+}
+
 static bool is_plain(struct span s)
 {
 	for (size_t i = 0; i < s.len; i++) {
+		if (s.len - i >= 8 && is_plain_word(s.ptr + i)) {
+			i += 7;
+			continue;
+		}
 		unsigned char c = (unsigned char)s.ptr[i];
 		if (c >= 0x7F || (c < 0x20 && c != '\t') || (c == '?' && i > 0 && s.ptr[i - 1] == '=')) {
 			return false;
@@ -234,25 +252,35 @@ struct span mail_raw_capped(struct span raw)
 	return raw;
 }
 
+bool mail_is_plain_text(struct span raw, struct span *text_out)
+{
+	raw = span_trim(mail_raw_capped(raw));
+	if (!is_plain(raw)) {
+		return false;
+	}
+	*text_out = raw;
+	return true;
+}
+
 enum gp_status mail_decode_text(struct span raw, struct gp_buffer *out, bool *problem_out)
 {
-	struct decoder d = {.charset = SPAN_NIL};
+	struct decoder d = {.text = out, .charset = SPAN_NIL};
+	struct span plain;
+	size_t from = out->len;
 
-	raw = span_trim(mail_raw_capped(raw));
-	if (is_plain(raw)) {
-		return gp_buffer_append(out, raw);
+	if (mail_is_plain_text(raw, &plain)) {
+		return gp_buffer_append(out, plain);
 	}
-	gp_buffer_init(&d.text, MAX_TEXT);
 	gp_buffer_init(&d.bytes, MAX_TEXT);
-	enum gp_status status = decode(&d, raw);
+	enum gp_status status = decode(&d, span_trim(mail_raw_capped(raw)));
 	if (status == GP_OK) {
-		unfold(&d.text);
-		status = gp_buffer_append(out, gp_buffer_span(&d.text));
+		unfold(out, from);
+	} else {
+		gp_buffer_truncate(out, from);
 	}
 	if (problem_out && d.has_problem) {
 		*problem_out = true;
 	}
-	gp_buffer_deinit(&d.text);
 	gp_buffer_deinit(&d.bytes);
 	return status;
 }
