@@ -7,9 +7,16 @@
 
 #define PREVIEW_BYTES (4 * GP_KIB) /* encoded, of the part that a preview is made from */
 
+struct api_body_message {
+	uint32_t uid;
+	bool has_values, has_preview;
+	struct gp_buffer values;  /* members of `bodyValues`, as they came */
+	struct gp_buffer preview; /* the member `preview` */
+};
+
 struct api_body_want {
 	uint32_t uid;
-	json_t *message;              /* borrow: it belongs to the reply that is being built */
+	size_t message;               /* index into `messages` */
 	const struct mail_part *part; /* borrow: in the job's arena */
 	bool is_preview;
 	bool is_done;
@@ -17,16 +24,109 @@ struct api_body_want {
 };
 
 void api_body_values_init(struct api_body_values *values, struct api_job *job, size_t max_bytes, uint64_t budget,
-			  void (*done)(struct api_job *job))
+			  unsigned depth, void (*done)(struct api_job *job))
 {
-	*values = (struct api_body_values){.job = job, .max_bytes = max_bytes, .budget = budget, .done = done};
+	*values = (struct api_body_values){
+		.job = job, .max_bytes = max_bytes, .budget = budget, .depth = depth, .done = done};
 }
 
 void api_body_values_deinit(struct api_body_values *values)
 {
+	for (size_t i = 0; i < values->n_messages; i++) {
+		gp_buffer_deinit(&values->messages[i].values);
+		gp_buffer_deinit(&values->messages[i].preview);
+	}
+	free(values->messages);
+	values->messages = NULL;
+	values->n_messages = values->messages_size = values->write_at = 0;
 	free(values->wants);
 	values->wants = NULL;
 	values->n_wants = values->size = 0;
+}
+
+/* ---- what was made ---- */
+
+/* A writer of members behind those that the buffer holds. */
+static struct api_json_writer writer_behind(const struct api_body_values *values, struct gp_buffer *members,
+					    unsigned depth)
+{
+	struct api_json_writer writer;
+
+	api_json_writer_init(&writer, members, values->job->exchange->is_pretty, depth);
+	writer.needs_comma = members->len > 0;
+	return writer;
+}
+
+/* `preview`; NIL is null. */
+static enum gp_status put_preview(struct api_body_values *values, size_t message, struct span text)
+{
+	struct gp_buffer *member = &values->messages[message].preview;
+
+	gp_buffer_truncate(member, 0);
+	struct api_json_writer writer = writer_behind(values, member, values->depth);
+	api_json_writer_key(&writer, "preview");
+	api_json_writer_text(&writer, text);
+	values->messages[message].has_preview = true;
+	return api_json_writer_status(&writer);
+}
+
+static enum gp_status put_value(struct api_body_values *values, const struct api_body_want *want, struct span text,
+				bool is_cut, bool has_problem)
+{
+	struct gp_buffer *members = &values->messages[want->message].values;
+	struct api_json_writer writer = writer_behind(values, members, values->depth + 1);
+	size_t good = members->len;
+
+	if (text.len > values->max_bytes) {
+		text = span_slice(text, 0, values->max_bytes);
+		text.len = utf8_valid_prefix(text);
+		is_cut = true;
+	}
+	api_json_writer_text_key(&writer, span_of(want->part->part_id));
+	api_json_writer_object(&writer);
+	api_json_writer_key(&writer, "value");
+	api_json_writer_text(&writer, text);
+	api_json_writer_key(&writer, "isTruncated");
+	api_json_writer_bool(&writer, is_cut);
+	api_json_writer_key(&writer, "isEncodingProblem");
+	api_json_writer_bool(&writer, has_problem);
+	api_json_writer_object_end(&writer);
+	if (api_json_writer_status(&writer) != GP_OK) {
+		gp_buffer_truncate(members, good);
+	}
+	return api_json_writer_status(&writer);
+}
+
+/* What is not to be had is an empty value that says so. */
+static enum gp_status put_missing(struct api_body_values *values, const struct api_body_want *want)
+{
+	if (want->is_preview) {
+		return put_preview(values, want->message, SPAN_NIL);
+	}
+	return put_value(values, want, SPAN_LIT(""), true, false);
+}
+
+void api_body_values_write(struct api_body_values *values, uint32_t uid, struct api_json_writer *writer)
+{
+	/* in the order in which they were added, each is the first that is looked at */
+	for (size_t i = 0; i < values->n_messages; i++) {
+		size_t at = (values->write_at + i) % values->n_messages;
+		const struct api_body_message *message = &values->messages[at];
+		if (message->uid != uid) {
+			continue;
+		}
+		if (message->has_values) {
+			api_json_writer_key(writer, "bodyValues");
+			api_json_writer_object(writer);
+			api_json_writer_run(writer, gp_buffer_span(&message->values));
+			api_json_writer_object_end(writer);
+		}
+		if (message->has_preview) {
+			api_json_writer_run(writer, gp_buffer_span(&message->preview));
+		}
+		values->write_at = at + 1;
+		return;
+	}
 }
 
 /* ---- decoding ---- */
@@ -47,44 +147,21 @@ static enum gp_status decode(const struct mail_part *part, struct span bytes, st
 	return status;
 }
 
-static void set_preview(const struct api_body_want *want, struct span text)
+static enum gp_status take_preview(struct api_body_values *values, const struct api_body_want *want, struct span text)
 {
 	struct gp_buffer preview;
 
 	gp_buffer_init(&preview, MAIL_PREVIEW_CHARS * 8);
 	bool is_html = strcmp(want->part->type, "text/html") == 0;
 	enum gp_status status = mail_preview(text, is_html, &preview);
-	api_json_set(want->message, "preview", status == GP_OK ? api_json_text(gp_buffer_span(&preview)) : NULL);
+	if (status == GP_OK) {
+		status = put_preview(values, want->message, gp_buffer_span(&preview));
+	}
 	gp_buffer_deinit(&preview);
+	return status;
 }
 
-static void set_value(const struct api_body_values *values, const struct api_body_want *want, struct span text,
-		      bool is_cut, bool has_problem)
-{
-	json_t *value = json_object();
-
-	if (text.len > values->max_bytes) {
-		text = span_slice(text, 0, values->max_bytes);
-		text.len = utf8_valid_prefix(text);
-		is_cut = true;
-	}
-	api_json_set(value, "value", api_json_text(text));
-	api_json_set(value, "isTruncated", json_boolean(is_cut));
-	api_json_set(value, "isEncodingProblem", json_boolean(has_problem));
-	api_json_set(json_object_get(want->message, "bodyValues"), want->part->part_id, value);
-}
-
-/* What is not to be had is an empty value that says so. */
-static void set_missing(const struct api_body_values *values, const struct api_body_want *want)
-{
-	if (want->is_preview) {
-		api_json_set(want->message, "preview", json_null());
-	} else {
-		set_value(values, want, SPAN_LIT(""), true, false);
-	}
-}
-
-static enum gp_status take(const struct api_body_values *values, struct api_body_want *want, struct span bytes)
+static enum gp_status take(struct api_body_values *values, struct api_body_want *want, struct span bytes)
 {
 	struct gp_buffer text;
 	bool has_problem = false;
@@ -94,11 +171,11 @@ static enum gp_status take(const struct api_body_values *values, struct api_body
 	gp_buffer_init(&text, GP_MAX_IMAP_LITERAL * 4 + GP_KIB);
 	enum gp_status status = decode(want->part, bytes, &text, &has_problem);
 	if (status == GP_OK && want->is_preview) {
-		set_preview(want, gp_buffer_span(&text));
+		status = take_preview(values, want, gp_buffer_span(&text));
 	} else if (status == GP_OK) {
 		/* a character that the cut has split is not the message's fault */
 		struct span whole = gp_buffer_span(&text);
-		set_value(values, want, whole, is_cut, has_problem && !is_cut);
+		status = put_value(values, want, whole, is_cut, has_problem && !is_cut);
 	}
 	gp_buffer_deinit(&text);
 	return status;
@@ -117,20 +194,43 @@ static uint64_t encoded_bytes(const struct mail_part *part, uint64_t bytes)
 	return wanted < GP_MAX_IMAP_LITERAL ? wanted : GP_MAX_IMAP_LITERAL;
 }
 
+/* The message's entry, for what is added now: the last one, or a new one. */
+static enum gp_status message_of(struct api_body_values *values, uint32_t uid, size_t *message_out)
+{
+	if (values->n_messages > 0 && values->messages[values->n_messages - 1].uid == uid) {
+		*message_out = values->n_messages - 1;
+		return GP_OK;
+	}
+	if (values->n_messages == values->messages_size) {
+		size_t size = values->messages_size ? values->messages_size * 2 : 16;
+		struct api_body_message *messages = realloc(values->messages, size * sizeof *messages);
+		if (!messages) {
+			return GP_NO_MEMORY;
+		}
+		values->messages = messages;
+		values->messages_size = size;
+	}
+	struct api_body_message *message = &values->messages[values->n_messages];
+	*message = (struct api_body_message){.uid = uid};
+	gp_buffer_init(&message->values, GP_MAX_JSON_REPLY);
+	gp_buffer_init(&message->preview, GP_MAX_JSON_REPLY);
+	values->left = values->budget;
+	*message_out = values->n_messages++;
+	return GP_OK;
+}
+
 static enum gp_status add(struct api_body_values *values, struct api_body_want want)
 {
-	if (values->n_wants == 0 || values->last_uid != want.uid) {
-		values->last_uid = want.uid;
-		values->left = values->budget;
-	}
+	enum gp_status status = GP_OK;
 	uint64_t whole = want.part->encoded_size < want.encoded_bytes ? want.part->encoded_size : want.encoded_bytes;
+
 	if (whole > values->left) {
 		want.is_done = true;
-		set_missing(values, &want);
+		status = put_missing(values, &want);
 	} else {
 		values->left -= whole;
 	}
-	if (values->n_wants == values->size) {
+	if (status == GP_OK && values->n_wants == values->size) {
 		size_t size = values->size ? values->size * 2 : 16;
 		struct api_body_want *wants = realloc(values->wants, size * sizeof *wants);
 		if (!wants) {
@@ -139,8 +239,10 @@ static enum gp_status add(struct api_body_values *values, struct api_body_want w
 		values->wants = wants;
 		values->size = size;
 	}
-	values->wants[values->n_wants++] = want;
-	return GP_OK;
+	if (status == GP_OK) {
+		values->wants[values->n_wants++] = want;
+	}
+	return status;
 }
 
 static bool is_text(const struct mail_part *part)
@@ -158,13 +260,13 @@ static bool is_wanted(const struct api_body_values *values, uint32_t uid, const 
 	return false;
 }
 
-enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid, json_t *message,
-				   const struct mail_part_list *parts)
+enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid, const struct mail_part_list *parts)
 {
-	enum gp_status status = GP_OK;
+	size_t message = 0;
+	enum gp_status status = message_of(values, uid, &message);
 
-	if (!json_object_get(message, "bodyValues")) {
-		api_json_set(message, "bodyValues", json_object());
+	if (status == GP_OK) {
+		values->messages[message].has_values = true;
 	}
 	for (size_t i = 0; i < parts->n_items && status == GP_OK; i++) {
 		const struct mail_part *part = parts->items[i];
@@ -179,11 +281,16 @@ enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid,
 	return status;
 }
 
-enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid, json_t *message,
+enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid,
 					   const struct mail_choice *choice)
 {
 	const struct mail_part_list *lists[] = {&choice->text_body, &choice->html_body};
+	size_t message = 0;
+	enum gp_status status = message_of(values, uid, &message);
 
+	if (status != GP_OK) {
+		return status;
+	}
 	for (size_t k = 0; k < 2; k++) {
 		for (size_t i = 0; i < lists[k]->n_items; i++) {
 			const struct mail_part *part = lists[k]->items[i];
@@ -197,8 +304,7 @@ enum gp_status api_body_values_add_preview(struct api_body_values *values, uint3
 			}
 		}
 	}
-	api_json_set(message, "preview", json_string(""));
-	return GP_OK;
+	return put_preview(values, message, SPAN_LIT(""));
 }
 
 /* ---- fetching ---- */
@@ -232,16 +338,19 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 }
 
 /* The message is gone, or the server left something out. */
-static void settle_missing(struct api_body_values *values, const struct api_body_want *like)
+static enum gp_status settle_missing(struct api_body_values *values, const struct api_body_want *like)
 {
-	for (size_t i = values->group_first; i < values->n_wants; i++) {
+	enum gp_status status = GP_OK;
+
+	for (size_t i = values->group_first; i < values->n_wants && status == GP_OK; i++) {
 		struct api_body_want *want = &values->wants[i];
 		if (want->is_done || want->uid != like->uid) {
 			continue;
 		}
 		want->is_done = true;
-		set_missing(values, want);
+		status = put_missing(values, want);
 	}
+	return status;
 }
 
 static void on_fetched(void *ctx, const struct gp_error *error)
@@ -298,8 +407,9 @@ static enum gp_status gather(const struct api_body_values *values, struct imap_u
 
 static void fetch_next(struct api_body_values *values)
 {
-	if (values->group_end > 0) {
-		settle_missing(values, &values->wants[values->group_first]);
+	if (values->group_end > 0 && settle_missing(values, &values->wants[values->group_first]) != GP_OK) {
+		api_job_fail(values->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
 	}
 	while (values->group_first < values->n_wants && values->wants[values->group_first].is_done) {
 		values->group_first++;

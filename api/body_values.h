@@ -4,11 +4,15 @@
  *
  * Wants are gathered while rows arrive, then fetched: messages that want the same
  * sections share one UID FETCH. Values are cut at `max_bytes` of UTF-8.
+ *
+ * What was made is kept as JSON text until api_body_values_write() puts it behind the
+ * message's other members.
  */
 #ifndef GP_API_BODY_VALUES_H
 #define GP_API_BODY_VALUES_H
 
 #include "api/job.h"
+#include "api/json_writer.h"
 #include "mail/parts.h"
 
 #define API_BODY_VALUE_DEFAULT (256 * GP_KIB)
@@ -19,30 +23,38 @@
 #define API_BODY_VALUES_LIST_MESSAGE (128 * GP_KIB)
 
 struct api_body_want;
+struct api_body_message;
 
 struct api_body_values {
 	struct api_job *job;         /* borrow */
 	struct api_body_want *wants; /* own */
 	size_t n_wants, size;
+	struct api_body_message *messages; /* own: in the order in which they were added */
+	size_t n_messages, messages_size;
+	size_t write_at; /* where api_body_values_write() looks first */
+	unsigned depth;
 	size_t max_bytes;
-	uint64_t budget, left; /* encoded bytes for one message, and what is left for the last one */
-	uint32_t last_uid;
+	uint64_t budget, left;             /* encoded bytes for one message, and what is left for the last one */
 	size_t group_first, group_end;     /* the wants of the first message of the FETCH under way */
 	void (*done)(struct api_job *job); /* all are there; on failure the job has ended instead */
 };
 
+/* `depth` is that of the messages' members in the reply, for the writer. */
 void api_body_values_init(struct api_body_values *values, struct api_job *job, size_t max_bytes, uint64_t budget,
-			  void (*done)(struct api_job *job));
+			  unsigned depth, void (*done)(struct api_job *job));
 void api_body_values_deinit(struct api_body_values *values);
 
-/* `message` (borrowed until done) gets `bodyValues[partId]` for each text part of the
- * list; it gets the member (an empty object) in any case. Parts live as long as the job's arena. */
-enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid, json_t *message,
+/* The message gets `bodyValues[partId]` for each text part of the list; it gets the
+ * member (an empty object) in any case. Parts live as long as the job's arena. What is
+ * added for one message is added without another in between. */
+enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid,
 				   const struct mail_part_list *parts) GP_MUST_USE;
-/* `message` gets `preview` from the first text part of the choice. */
-enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid, json_t *message,
+/* The message gets `preview` from the first text part of the choice. */
+enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid,
 					   const struct mail_choice *choice) GP_MUST_USE;
 /* Fetches what was added; done comes in any case, at once when nothing was. */
 void api_body_values_run(struct api_body_values *values);
+/* When done: the message's members `bodyValues` and `preview`, those that were added. */
+void api_body_values_write(struct api_body_values *values, uint32_t uid, struct api_json_writer *writer);
 
 #endif

@@ -41,24 +41,33 @@ uint32_t api_cursor_query_hash(const struct api_target *target)
 	return sum;
 }
 
+/* "<uidvalidity>.<uid>.<position>.<query>" and up to API_CURSOR_EARLIER more UIDs. */
 bool api_cursor_parse(struct span text, struct api_cursor *cursor_out)
 {
-	uint32_t numbers[4];
+	uint32_t numbers[4 + API_CURSOR_EARLIER];
+	size_t n = 0;
+	bool is_last = false;
 
-	for (size_t i = 0; i < 4; i++) {
+	while (!is_last) {
 		ptrdiff_t dot = span_find_char(text, '.');
-		bool is_last = i == 3;
-		if ((dot < 0) != is_last) {
+		is_last = dot < 0;
+		if (n == sizeof numbers / sizeof *numbers ||
+		    !span_to_u32(is_last ? text : span_slice(text, 0, (size_t)dot), &numbers[n])) {
 			return false;
 		}
-		if (!span_to_u32(is_last ? text : span_slice(text, 0, (size_t)dot), &numbers[i])) {
-			return false;
-		}
+		n++;
 		text = is_last ? text : span_from(text, (size_t)dot + 1);
 	}
-	*cursor_out = (struct api_cursor){
-		.uidvalidity = numbers[0], .uid = numbers[1], .position = numbers[2], .query = numbers[3]};
-	return cursor_out->uid > 0;
+	if (n < 4 || numbers[1] == 0) {
+		return false;
+	}
+	*cursor_out = (struct api_cursor){.uidvalidity = numbers[0],
+					  .uid = numbers[1],
+					  .position = numbers[2],
+					  .query = numbers[3],
+					  .n_earlier = n - 4};
+	memcpy(cursor_out->earlier, numbers + 4, (n - 4) * sizeof *numbers);
+	return true;
 }
 
 char *api_cursor_next(struct gp_arena *arena, struct span request_target, const struct api_target *target,
@@ -85,6 +94,9 @@ char *api_cursor_next(struct gp_arena *arena, struct span request_target, const 
 	if (status == GP_OK) {
 		status = gp_buffer_printf(&out, "%ccursor=%u.%u.%u.%u", separator, cursor->uidvalidity, cursor->uid,
 					  cursor->position, cursor->query);
+	}
+	for (size_t i = 0; i < cursor->n_earlier && status == GP_OK; i++) {
+		status = gp_buffer_printf(&out, ".%u", cursor->earlier[i]);
 	}
 	if (status == GP_OK) {
 		next = gp_arena_strdup(arena, gp_buffer_span(&out));

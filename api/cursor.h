@@ -7,11 +7,18 @@
 
 #include "api/target.h"
 
+/* How many more of the messages shown last a cursor into a sorted result names. */
+#define API_CURSOR_EARLIER 15
+
 struct api_cursor {
 	uint32_t uidvalidity;
 	uint32_t uid;      /* the last message shown */
 	uint32_t position; /* where it stood: in the mailbox (from 1), or in the sorted result (from 0) */
 	uint32_t query;    /* api_cursor_query_hash() */
+	/* Sorted results: those shown before it, the last one first. Where it is gone from
+	 * the result meanwhile, the next of them that is still there tells the place. */
+	uint32_t earlier[API_CURSOR_EARLIER];
+	size_t n_earlier;
 };
 
 /* Over all parameters but `cursor`, `limit`, `fields`, `pretty`, `preview`, `body` and

@@ -85,7 +85,7 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 static void on_deadline(struct gp_timer *timer)
 {
 	struct api_job *job = timer->ctx;
-	bool is_running = job->call || job->stream;
+	bool is_running = job->call || job->stream || job->beside[0] || job->beside[1];
 	struct gp_error error = {0};
 
 	gp_error_set(&error, GP_DEADLINE, "%s", gp_status_text(GP_DEADLINE));
@@ -232,7 +232,7 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	if (span_is_nil(job->mailbox_name) || imap_lease_is_fresh(job->lease)) {
+	if (!api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}
@@ -279,7 +279,10 @@ static void start_lease(struct api_job *job)
 		job->n_tries++;
 	}
 	job->lease = imap_lease_start(job->app->pool, &spec, on_lease, job);
-	(void)api_job_started(job, job->lease);
+	/* Behind the lease's own deadline: of the two, the pool knows what was waited for. */
+	if (api_job_started(job, job->lease)) {
+		gp_timer_start_at(&job->deadline, spec.deadline_at_ms);
+	}
 }
 
 void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,

@@ -13,6 +13,9 @@
 #include "api/message_json.h"
 #include "api/router.h"
 
+/* Of the message's members in the reply. */
+#define MEMBERS_DEPTH 1
+
 struct message_get {
 	struct api_job job; /* first */
 	uint64_t members;
@@ -23,10 +26,14 @@ struct message_get {
 
 	/* one run */
 	struct imap_uidset uids; /* own */
-	json_t *message;         /* own */
-	struct mail_choice choice;
-	struct api_body_values values;
 	bool has_row;
+	bool is_out_of_memory;
+	struct imap_fetch facts;  /* what api_message_write_facts() reads; flags in the arena */
+	struct gp_buffer content; /* own: the members behind the facts */
+	struct api_message_view view;
+	struct mail_choice choice;
+	bool has_preview;
+	struct api_body_values values;
 	char etag[API_ETAG_SIZE];
 };
 
@@ -41,9 +48,8 @@ static void get_reset(struct api_job *job)
 
 	api_body_values_deinit(&self->values);
 	imap_uidset_deinit(&self->uids);
-	json_decref(self->message);
-	self->message = NULL;
-	self->has_row = false;
+	gp_buffer_deinit(&self->content);
+	self->has_row = self->is_out_of_memory = self->has_preview = false;
 	self->etag[0] = '\0';
 }
 
@@ -66,12 +72,37 @@ static bool take_etag(struct message_get *self, const struct imap_fetch *row)
 static void reply(struct message_get *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
-	json_t *message = self->message;
+	struct api_json_writer writer;
+	struct gp_buffer body;
 
-	self->message = NULL;
-	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	gp_buffer_init(&body, GP_MAX_JSON_REPLY);
+	api_json_writer_init(&writer, &body, exchange->is_pretty, 0);
+	api_json_writer_object(&writer);
+	api_message_write_facts(&writer, &self->view, &self->facts);
+	api_json_writer_run(&writer, gp_buffer_span(&self->content));
+	api_body_values_write(&self->values, self->uid, &writer);
+	api_json_writer_object_end(&writer);
+	enum gp_status written = api_json_writer_finish(&writer);
+	if (written == GP_OK) {
+		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	}
 	api_job_finish(&self->job);
-	api_reply_json(exchange, 200, message);
+	api_reply_written_json(exchange, 200, written, &body);
+}
+
+static bool copy_flags(struct message_get *self, const struct imap_fetch *row)
+{
+	struct gp_arena *arena = &self->job.exchange->arena;
+	struct span *flags = gp_arena_array(arena, row->n_flags + 1, sizeof *flags);
+
+	for (size_t i = 0; flags && i < row->n_flags; i++) {
+		if (!gp_arena_copy(arena, row->flags[i], &flags[i])) {
+			return false;
+		}
+	}
+	self->facts.flags = flags;
+	self->facts.n_flags = flags ? row->n_flags : 0;
+	return flags != NULL;
 }
 
 /* ---- marking as seen: after reading, so that what was read is what is shown ---- */
@@ -80,11 +111,12 @@ static void on_seen_row(void *ctx, const struct imap_fetch *row)
 {
 	struct message_get *self = get_of(ctx);
 
-	if (self->members & API_MEMBER_BIT(KEYWORDS)) {
-		api_json_set(self->message, "keywords", api_keywords_json(row->flags, row->n_flags));
+	if (row->items & IMAP_ITEM_FLAGS && !copy_flags(self, row)) {
+		self->is_out_of_memory = true;
 	}
-	if (self->members & API_MEMBER_BIT(MODSEQ) && row->items & IMAP_ITEM_MODSEQ) {
-		api_json_set(self->message, "modseq", api_json_number_string(row->modseq));
+	if (row->items & IMAP_ITEM_MODSEQ) {
+		self->facts.items |= IMAP_ITEM_MODSEQ;
+		self->facts.modseq = row->modseq;
 	}
 	take_etag(self, row);
 }
@@ -94,7 +126,12 @@ static void on_seen(void *ctx, const struct gp_error *error, const struct imap_u
 	struct message_get *self = get_of(ctx);
 
 	(void)modified;
-	if (api_job_check(&self->job, error)) {
+	if (!api_job_check(&self->job, error)) {
+		return;
+	}
+	if (self->is_out_of_memory) {
+		fail_for_memory(self);
+	} else {
 		reply(self);
 	}
 }
@@ -116,20 +153,47 @@ static void with_values(struct api_job *job)
 
 /* ---- reading ---- */
 
+static enum gp_status take_row(struct message_get *self, const struct imap_fetch *row)
+{
+	struct gp_arena *arena = &self->job.exchange->arena;
+	struct api_message_parts parts;
+	struct api_json_writer writer;
+
+	self->facts = (struct imap_fetch){.items = row->items,
+					  .uid = row->uid,
+					  .modseq = row->modseq,
+					  .size = row->size,
+					  .internal_date = row->internal_date};
+	self->has_preview = api_message_has_preview(row);
+	enum gp_status status = copy_flags(self, row) ? GP_OK : GP_NO_MEMORY;
+	if (status == GP_OK) {
+		status = api_message_view_init(&self->view, self->members, arena, self->job.mailbox_name,
+					       api_job_selected(&self->job)->uidvalidity);
+	}
+	if (status == GP_OK) {
+		status = api_message_parts(row, arena, &parts);
+	}
+	if (status == GP_OK) {
+		self->choice = parts.choice;
+		gp_buffer_init(&self->content, GP_MAX_JSON_REPLY);
+		api_json_writer_init(&writer, &self->content, self->job.exchange->is_pretty, MEMBERS_DEPTH);
+		api_message_write_content(&writer, &self->view, row, &parts);
+		status = api_json_writer_status(&writer);
+	}
+	return status;
+}
+
 static void on_row(void *ctx, const struct imap_fetch *row)
 {
 	struct message_get *self = get_of(ctx);
-	const struct api_message_view view = {.members = self->members,
-					      .arena = &self->job.exchange->arena,
-					      .mailbox = self->job.mailbox_name,
-					      .uidvalidity = api_job_selected(&self->job)->uidvalidity};
-	struct mail_part *root;
 
-	if (self->message) {
+	if (self->has_row) {
 		return;
 	}
 	self->has_row = true;
-	self->message = api_message_json(&view, row, &root, &self->choice);
+	if (take_row(self, row) != GP_OK) {
+		self->is_out_of_memory = true;
+	}
 	take_etag(self, row);
 }
 
@@ -138,13 +202,13 @@ static enum gp_status add_wants(struct message_get *self)
 	enum gp_status status = GP_OK;
 
 	if (self->members & API_MEMBER_BIT(BODY_VALUES)) {
-		status = api_body_values_add(&self->values, self->uid, self->message, &self->choice.text_body);
+		status = api_body_values_add(&self->values, self->uid, &self->choice.text_body);
 		if (status == GP_OK) {
-			status = api_body_values_add(&self->values, self->uid, self->message, &self->choice.html_body);
+			status = api_body_values_add(&self->values, self->uid, &self->choice.html_body);
 		}
 	}
-	if (status == GP_OK && self->members & API_MEMBER_BIT(PREVIEW) && !json_object_get(self->message, "preview")) {
-		status = api_body_values_add_preview(&self->values, self->uid, self->message, &self->choice);
+	if (status == GP_OK && self->members & API_MEMBER_BIT(PREVIEW) && !self->has_preview) {
+		status = api_body_values_add_preview(&self->values, self->uid, &self->choice);
 	}
 	return status;
 }
@@ -161,8 +225,9 @@ static void on_message(void *ctx, const struct gp_error *error)
 			     self->uid);
 		return;
 	}
-	api_body_values_init(&self->values, &self->job, self->max_body_bytes, API_BODY_VALUES_MESSAGE, with_values);
-	if (!self->message || add_wants(self) != GP_OK) {
+	api_body_values_init(&self->values, &self->job, self->max_body_bytes, API_BODY_VALUES_MESSAGE, MEMBERS_DEPTH,
+			     with_values);
+	if (self->is_out_of_memory || add_wants(self) != GP_OK) {
 		fail_for_memory(self);
 		return;
 	}

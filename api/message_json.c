@@ -1,15 +1,18 @@
 #include "api/message_json.h"
 
-#include <ctype.h>
+#include <stdlib.h>
 
 #include "api/part_tree.h"
-#include "api/reply.h"
 #include "api/router.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "mail/header.h"
 
 #define MAX_HEADER_TEXT GP_MIB
+#define MAX_ADDRESS_HALF (16 * GP_KIB)
+#define MAX_KEYWORD GP_KIB
+/* Of so many flags each is compared with each; more are sorted to find repetitions. */
+#define FEW_FLAGS 32
 
 const char *const api_message_member_names[API_N_MEMBERS] = {
 #define X(name, json, items) json,
@@ -77,198 +80,328 @@ bool api_row_has_flag(const struct imap_fetch *row, struct span flag)
 	return false;
 }
 
-static void set_keyword(json_t *keywords, struct span flag)
+static char lower(char c)
 {
+	return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+/* The member's name for a flag: NIL for those that have none. False: no memory. */
+static bool keyword_of(struct span flag, struct gp_arena *arena, struct span *name_out)
+{
+	struct gp_buffer repaired;
+
+	*name_out = SPAN_NIL;
 	for (size_t i = 0; i < N_SYSTEM_FLAGS; i++) {
 		if (span_equal_text_nocase(flag, system_flags[i].flag)) {
-			api_json_set(keywords, system_flags[i].keyword, json_true());
-			return;
+			*name_out = span_of(system_flags[i].keyword);
+			return true;
 		}
 	}
 	if (flag.len == 0 || flag.ptr[0] == '\\') {
-		return; /* \Recent, \*, and flags that are nobody's */
+		return true; /* \Recent, \*, and flags that are nobody's */
 	}
-	struct gp_buffer name;
-	gp_buffer_init(&name, 4 * GP_KIB);
-	if (utf8_append_repaired(&name, span_slice(flag, 0, GP_KIB), NULL) == GP_OK) {
-		for (char *p = name.data; *p; p++) {
-			*p = (char)tolower((unsigned char)*p);
-		}
-		api_json_set(keywords, name.data, json_true());
+	flag = span_slice(flag, 0, MAX_KEYWORD);
+	gp_buffer_init(&repaired, 3 * MAX_KEYWORD);
+	bool is_good = utf8_is_valid(flag);
+	if (!is_good && utf8_append_repaired(&repaired, flag, NULL) == GP_OK) {
+		flag = gp_buffer_span(&repaired);
+		is_good = true;
 	}
-	gp_buffer_deinit(&name);
+	char *name = is_good ? gp_arena_strdup(arena, flag) : NULL;
+	gp_buffer_deinit(&repaired);
+	for (size_t i = 0; name && i < flag.len; i++) {
+		name[i] = lower(name[i]);
+	}
+	*name_out = span_make(name, name ? flag.len : 0);
+	return name != NULL;
 }
 
-json_t *api_keywords_json(const struct span *flags, size_t n_flags)
-{
-	json_t *keywords = json_object();
+struct ranked_name {
+	struct span name; /* borrow */
+	size_t rank;
+};
 
-	for (size_t i = 0; i < n_flags; i++) {
-		set_keyword(keywords, flags[i]);
+static int compare_names(const void *a, const void *b)
+{
+	const struct ranked_name *x = a, *y = b;
+	size_t len = x->name.len < y->name.len ? x->name.len : y->name.len;
+	int order = len > 0 ? memcmp(x->name.ptr, y->name.ptr, len) : 0;
+
+	if (order == 0 && x->name.len != y->name.len) {
+		return x->name.len < y->name.len ? -1 : 1;
 	}
-	return keywords;
+	return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+/* Makes NIL of each name that stands further ahead already: an object has a member but
+ * once. Never quadratic, whatever the server sends. */
+static bool drop_repeated(struct span *names, size_t n_names, struct gp_arena *arena)
+{
+	if (n_names <= FEW_FLAGS) {
+		for (size_t i = 1; i < n_names; i++) {
+			for (size_t k = 0; k < i; k++) {
+				if (!span_is_nil(names[k]) && span_equal(names[i], names[k])) {
+					names[i] = SPAN_NIL;
+				}
+			}
+		}
+		return true;
+	}
+	struct ranked_name *sorted = gp_arena_array(arena, n_names, sizeof *sorted);
+	if (!sorted) {
+		return false;
+	}
+	for (size_t i = 0; i < n_names; i++) {
+		sorted[i] = (struct ranked_name){.name = names[i], .rank = i};
+	}
+	qsort(sorted, n_names, sizeof *sorted, compare_names);
+	for (size_t i = 1; i < n_names; i++) {
+		if (span_equal(sorted[i].name, sorted[i - 1].name)) {
+			names[sorted[i].rank] = SPAN_NIL;
+		}
+	}
+	return true;
+}
+
+void api_keywords_write(struct api_json_writer *writer, const struct span *flags, size_t n_flags,
+			struct gp_arena *arena)
+{
+	struct span few[FEW_FLAGS];
+	struct span *names = n_flags <= FEW_FLAGS ? few : gp_arena_array(arena, n_flags, sizeof *names);
+	bool is_good = names != NULL;
+
+	for (size_t i = 0; i < n_flags && is_good; i++) {
+		is_good = keyword_of(flags[i], arena, &names[i]);
+	}
+	if (!is_good || !drop_repeated(names, n_flags, arena)) {
+		api_json_writer_fail(writer, GP_NO_MEMORY);
+		return;
+	}
+	api_json_writer_object(writer);
+	for (size_t i = 0; i < n_flags; i++) {
+		if (!span_is_nil(names[i])) {
+			api_json_writer_text_key(writer, names[i]);
+			api_json_writer_bool(writer, true);
+		}
+	}
+	api_json_writer_object_end(writer);
 }
 
 /* ---- header values ---- */
 
-json_t *api_decoded_text_json(struct span raw)
+/* Decoded; null for NIL. */
+static void write_header_text(struct api_json_writer *writer, struct span raw)
 {
-	if (span_is_nil(raw)) {
-		return json_null();
+	struct gp_buffer decoded;
+	struct span text = SPAN_NIL;
+
+	raw = span_slice(raw, 0, MAX_HEADER_TEXT);
+	if (span_is_nil(raw) || mail_is_plain_text(raw, &text)) {
+		api_json_writer_text(writer, text);
+		return;
 	}
-	struct gp_buffer text;
-	gp_buffer_init(&text, MAX_HEADER_TEXT * 3);
-	enum gp_status status = mail_decode_text(span_slice(raw, 0, MAX_HEADER_TEXT), &text, NULL);
-	json_t *value = status == GP_OK ? api_json_text(gp_buffer_span(&text)) : NULL;
-	gp_buffer_deinit(&text);
-	return value;
+	gp_buffer_init(&decoded, MAX_HEADER_TEXT * 3);
+	api_json_writer_fail(writer, mail_decode_text(raw, &decoded, NULL));
+	api_json_writer_text(writer, gp_buffer_span(&decoded));
+	gp_buffer_deinit(&decoded);
 }
 
-static json_t *address_json(const struct imap_address *address)
+static void write_address(struct api_json_writer *writer, const struct imap_address *address)
 {
-	json_t *object = json_object();
-	struct gp_buffer email;
-
-	gp_buffer_init(&email, 64 * GP_KIB);
-	enum gp_status status = gp_buffer_append(&email, span_slice(address->mailbox, 0, 16 * GP_KIB));
-	if (status == GP_OK && address->host.len > 0) {
-		status = gp_buffer_append_char(&email, '@');
+	api_json_writer_object(writer);
+	api_json_writer_key(writer, "name");
+	write_header_text(writer, address->name.len > 0 ? address->name : SPAN_NIL);
+	api_json_writer_key(writer, "email");
+	api_json_writer_text_begin(writer);
+	api_json_writer_text_piece(writer, span_slice(address->mailbox, 0, MAX_ADDRESS_HALF));
+	if (address->host.len > 0) {
+		api_json_writer_text_piece(writer, SPAN_LIT("@"));
+		api_json_writer_text_piece(writer, span_slice(address->host, 0, MAX_ADDRESS_HALF));
 	}
-	if (status == GP_OK) {
-		status = gp_buffer_append(&email, span_slice(address->host, 0, 16 * GP_KIB));
-	}
-	api_json_set(object, "name", address->name.len > 0 ? api_decoded_text_json(address->name) : json_null());
-	api_json_set(object, "email", status == GP_OK ? api_json_text(gp_buffer_span(&email)) : NULL);
-	gp_buffer_deinit(&email);
-	return object;
+	api_json_writer_text_end(writer);
+	api_json_writer_object_end(writer);
 }
 
 /* Groups are flattened: the marks that begin and end one are no addresses. */
-static json_t *addresses_json(const struct imap_addresses *addresses)
+static void write_addresses(struct api_json_writer *writer, const struct imap_addresses *addresses)
 {
-	json_t *array = json_array();
-
+	api_json_writer_array(writer);
 	for (size_t i = 0; i < addresses->n_items; i++) {
-		const struct imap_address *address = &addresses->items[i];
-		if (span_is_nil(address->host)) {
-			continue;
+		if (!span_is_nil(addresses->items[i].host)) {
+			write_address(writer, &addresses->items[i]);
 		}
-		json_array_append_new(array, address_json(address));
 	}
-	return array;
+	api_json_writer_array_end(writer);
 }
 
-static json_t *ids_json(struct span raw, struct gp_arena *arena)
+static void write_ids(struct api_json_writer *writer, struct span raw, struct gp_arena *arena)
 {
-	json_t *array = json_array();
 	struct span *ids = NULL;
 	size_t n_ids = 0;
 
-	if (!span_is_nil(raw) && mail_parse_ids(raw, arena, &ids, &n_ids) == GP_OK) {
-		for (size_t i = 0; i < n_ids; i++) {
-			json_array_append_new(array, api_json_text(ids[i]));
-		}
+	if (!span_is_nil(raw)) {
+		api_json_writer_fail(writer, mail_parse_ids(raw, arena, &ids, &n_ids));
 	}
-	return array;
+	api_json_writer_array(writer);
+	for (size_t i = 0; i < n_ids; i++) {
+		api_json_writer_text(writer, ids[i]);
+	}
+	api_json_writer_array_end(writer);
 }
 
-static json_t *sent_at_json(struct span date)
+static void write_sent_at(struct api_json_writer *writer, struct span date)
 {
 	int64_t seconds;
 	int offset_minutes;
 
 	if (span_is_nil(date) || !mail_parse_date(date, &seconds, &offset_minutes)) {
-		return json_null();
+		api_json_writer_null(writer);
+	} else {
+		api_json_writer_time(writer, seconds, offset_minutes);
 	}
-	return api_json_date(seconds, offset_minutes);
 }
 
-json_t *api_headers_json(struct span block, struct gp_arena *arena)
+void api_headers_write(struct api_json_writer *writer, struct span block, struct gp_arena *arena)
 {
-	json_t *array = json_array();
-	struct mail_field *fields;
-	size_t n_fields;
+	struct mail_field *fields = NULL;
+	size_t n_fields = 0;
 
-	if (mail_parse_fields(block, arena, &fields, &n_fields) != GP_OK) {
-		json_decref(array);
-		return NULL;
-	}
+	api_json_writer_fail(writer, mail_parse_fields(block, arena, &fields, &n_fields));
+	api_json_writer_array(writer);
 	for (size_t i = 0; i < n_fields; i++) {
-		json_t *field = json_object();
-		api_json_set(field, "name", api_json_text(fields[i].name));
-		api_json_set(field, "value", api_decoded_text_json(fields[i].raw));
-		api_json_set(field, "raw", api_json_text(fields[i].raw));
-		json_array_append_new(array, field);
+		api_json_writer_object(writer);
+		api_json_writer_key(writer, "name");
+		api_json_writer_text(writer, fields[i].name);
+		api_json_writer_key(writer, "value");
+		write_header_text(writer, fields[i].raw);
+		api_json_writer_key(writer, "raw");
+		api_json_writer_text(writer, fields[i].raw);
+		api_json_writer_object_end(writer);
 	}
-	return array;
+	api_json_writer_array_end(writer);
 }
 
 /* ---- the message ---- */
 
-/* Whether a member that the caller asked for is to be set. */
+enum gp_status api_message_view_init(struct api_message_view *view, uint64_t members, struct gp_arena *arena,
+				     struct span mailbox, uint32_t uidvalidity)
+{
+	const char *href = api_mailbox_href(arena, mailbox);
+	const char *messages = href ? gp_arena_printf(arena, "%s/messages/", href) : NULL;
+
+	*view = (struct api_message_view){.members = members,
+					  .arena = arena,
+					  .mailbox = mailbox,
+					  .uidvalidity = uidvalidity,
+					  .messages_href = span_of(messages)};
+	return messages ? GP_OK : GP_NO_MEMORY;
+}
+
+enum gp_status api_message_parts(const struct imap_fetch *row, struct gp_arena *arena,
+				 struct api_message_parts *parts_out)
+{
+	struct api_message_parts parts = {.root = NULL};
+	enum gp_status status = row->body ? api_part_tree_new(row->body, arena, &parts.root) : GP_OK;
+
+	if (status == GP_OK && parts.root) {
+		status = mail_choose(parts.root, arena, &parts.choice);
+	}
+	if (status == GP_OK) {
+		*parts_out = parts;
+	}
+	return status;
+}
+
+/* Whether a member that the caller asked for is to be written. */
 #define WANTS(name) ((view->members & API_MEMBER_BIT(name)) != 0)
 
-static void set_envelope(const struct api_message_view *view, json_t *object, const struct imap_envelope *envelope)
+static void write_number_or_null(struct api_json_writer *writer, bool is_known, uint64_t number, bool is_text)
+{
+	if (!is_known) {
+		api_json_writer_null(writer);
+	} else if (is_text) {
+		api_json_writer_number_text(writer, number);
+	} else {
+		api_json_writer_number(writer, number);
+	}
+}
+
+void api_message_write_facts(struct api_json_writer *writer, const struct api_message_view *view,
+			     const struct imap_fetch *row)
+{
+	if (WANTS(UID)) {
+		api_json_writer_key(writer, "uid");
+		api_json_writer_number(writer, row->uid);
+	}
+	if (WANTS(UIDVALIDITY)) {
+		api_json_writer_key(writer, "uidValidity");
+		api_json_writer_number(writer, view->uidvalidity);
+	}
+	if (WANTS(MAILBOX)) {
+		api_json_writer_key(writer, "mailbox");
+		api_json_writer_text(writer, view->mailbox);
+	}
+	if (WANTS(MODSEQ)) {
+		api_json_writer_key(writer, "modseq");
+		write_number_or_null(writer, row->items & IMAP_ITEM_MODSEQ, row->modseq, true);
+	}
+	if (WANTS(SIZE)) {
+		api_json_writer_key(writer, "size");
+		write_number_or_null(writer, row->items & IMAP_ITEM_SIZE, row->size, false);
+	}
+	if (WANTS(RECEIVED_AT)) {
+		api_json_writer_key(writer, "receivedAt");
+		if (row->items & IMAP_ITEM_INTERNALDATE) {
+			api_json_writer_time(writer, row->internal_date, 0);
+		} else {
+			api_json_writer_null(writer);
+		}
+	}
+	if (WANTS(KEYWORDS)) {
+		api_json_writer_key(writer, "keywords");
+		api_keywords_write(writer, row->flags, row->n_flags, view->arena);
+	}
+}
+
+static void write_envelope(struct api_json_writer *writer, const struct api_message_view *view,
+			   const struct imap_envelope *envelope)
 {
 	static const struct imap_envelope empty = {.date = {NULL, 0}};
 	const struct imap_envelope *e = envelope ? envelope : &empty;
 	const struct {
 		uint64_t bit;
-		const char *name;
+		struct span name;
 		const struct imap_addresses *addresses;
 	} lists[] = {
-		{API_MEMBER_BIT(FROM), "from", &e->from},
-		{API_MEMBER_BIT(SENDER), "sender", &e->sender},
-		{API_MEMBER_BIT(REPLY_TO), "replyTo", &e->reply_to},
-		{API_MEMBER_BIT(TO), "to", &e->to},
-		{API_MEMBER_BIT(CC), "cc", &e->cc},
-		{API_MEMBER_BIT(BCC), "bcc", &e->bcc},
+		{API_MEMBER_BIT(FROM), SPAN_LIT("from"), &e->from},
+		{API_MEMBER_BIT(SENDER), SPAN_LIT("sender"), &e->sender},
+		{API_MEMBER_BIT(REPLY_TO), SPAN_LIT("replyTo"), &e->reply_to},
+		{API_MEMBER_BIT(TO), SPAN_LIT("to"), &e->to},
+		{API_MEMBER_BIT(CC), SPAN_LIT("cc"), &e->cc},
+		{API_MEMBER_BIT(BCC), SPAN_LIT("bcc"), &e->bcc},
 	};
 
 	if (WANTS(SENT_AT)) {
-		api_json_set(object, "sentAt", sent_at_json(e->date));
+		api_json_writer_key(writer, "sentAt");
+		write_sent_at(writer, e->date);
 	}
 	if (WANTS(SUBJECT)) {
-		api_json_set(object, "subject", api_decoded_text_json(e->subject));
+		api_json_writer_key(writer, "subject");
+		write_header_text(writer, e->subject);
 	}
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
 		if (view->members & lists[i].bit) {
-			api_json_set(object, lists[i].name, addresses_json(lists[i].addresses));
+			api_json_writer_plain_key(writer, lists[i].name);
+			write_addresses(writer, lists[i].addresses);
 		}
 	}
 	if (WANTS(MESSAGE_ID)) {
-		api_json_set(object, "messageId", ids_json(e->message_id, view->arena));
+		api_json_writer_key(writer, "messageId");
+		write_ids(writer, e->message_id, view->arena);
 	}
 	if (WANTS(IN_REPLY_TO)) {
-		api_json_set(object, "inReplyTo", ids_json(e->in_reply_to, view->arena));
-	}
-}
-
-static void set_facts(const struct api_message_view *view, json_t *object, const struct imap_fetch *row)
-{
-	if (WANTS(UID)) {
-		api_json_set(object, "uid", json_integer(row->uid));
-	}
-	if (WANTS(UIDVALIDITY)) {
-		api_json_set(object, "uidValidity", json_integer(view->uidvalidity));
-	}
-	if (WANTS(MAILBOX)) {
-		api_json_set(object, "mailbox", api_json_text(view->mailbox));
-	}
-	if (WANTS(MODSEQ)) {
-		api_json_set(object, "modseq",
-			     row->items & IMAP_ITEM_MODSEQ ? api_json_number_string(row->modseq) : json_null());
-	}
-	if (WANTS(SIZE)) {
-		api_json_set(object, "size",
-			     row->items & IMAP_ITEM_SIZE ? json_integer((json_int_t)row->size) : json_null());
-	}
-	if (WANTS(RECEIVED_AT)) {
-		api_json_set(object, "receivedAt",
-			     row->items & IMAP_ITEM_INTERNALDATE ? api_json_utc(row->internal_date) : json_null());
-	}
-	if (WANTS(KEYWORDS)) {
-		api_json_set(object, "keywords", api_keywords_json(row->flags, row->n_flags));
+		api_json_writer_key(writer, "inReplyTo");
+		write_ids(writer, e->in_reply_to, view->arena);
 	}
 }
 
@@ -302,69 +435,93 @@ static struct span header_block_of(const struct imap_fetch *row)
 	return SPAN_NIL;
 }
 
-static void set_parts(const struct api_message_view *view, json_t *object, const char *href, struct mail_part *root,
-		      const struct mail_choice *choice)
+static void write_parts(struct api_json_writer *writer, const struct api_message_view *view, struct span href,
+			const struct api_message_parts *parts)
 {
+	const struct mail_choice *choice = &parts->choice;
+
 	if (WANTS(HAS_ATTACHMENT)) {
-		api_json_set(object, "hasAttachment", root ? json_boolean(choice->has_attachment) : json_null());
+		api_json_writer_key(writer, "hasAttachment");
+		if (parts->root) {
+			api_json_writer_bool(writer, choice->has_attachment);
+		} else {
+			api_json_writer_null(writer);
+		}
 	}
 	if (WANTS(ATTACHMENTS)) {
-		api_json_set(object, "attachments", api_part_list_json(&choice->attachments, href, view->arena));
+		api_json_writer_key(writer, "attachments");
+		api_part_list_write(writer, &choice->attachments, href);
 	}
 	if (WANTS(BODY_STRUCTURE)) {
-		api_json_set(object, "bodyStructure", root ? api_part_tree_json(root, href, view->arena) : json_null());
+		api_json_writer_key(writer, "bodyStructure");
+		api_part_tree_write(writer, parts->root, href);
 	}
 	if (WANTS(TEXT_BODY)) {
-		api_json_set(object, "textBody", api_part_list_json(&choice->text_body, href, view->arena));
+		api_json_writer_key(writer, "textBody");
+		api_part_list_write(writer, &choice->text_body, href);
 	}
 	if (WANTS(HTML_BODY)) {
-		api_json_set(object, "htmlBody", api_part_list_json(&choice->html_body, href, view->arena));
+		api_json_writer_key(writer, "htmlBody");
+		api_part_list_write(writer, &choice->html_body, href);
 	}
 }
 
-json_t *api_message_json(const struct api_message_view *view, const struct imap_fetch *row,
-			 struct mail_part **parts_out, struct mail_choice *choice_out)
+bool api_message_has_preview(const struct imap_fetch *row)
 {
-	json_t *object = json_object();
-	struct mail_part *root = NULL;
-	struct mail_choice choice = {.has_attachment = false};
-	char *href = api_message_href(view->arena, view->mailbox, row->uid, "");
+	return row->items & IMAP_ITEM_PREVIEW && !span_is_nil(row->preview);
+}
 
-	if (!object || !href) {
-		json_decref(object);
-		return NULL;
+/* "/mailboxes/INBOX/messages/7", in the arena; NIL: no memory. */
+static struct span message_href(const struct api_message_view *view, uint32_t uid)
+{
+	struct span prefix = view->messages_href;
+	char *href = gp_arena_alloc(view->arena, prefix.len + API_JSON_WRITER_DIGITS);
+
+	if (!href) {
+		return SPAN_NIL;
 	}
-	if (row->body && (api_part_tree_new(row->body, view->arena, &root) != GP_OK ||
-			  mail_choose(root, view->arena, &choice) != GP_OK)) {
-		json_decref(object);
-		return NULL;
+	memcpy(href, prefix.ptr, prefix.len);
+	return span_make(href, prefix.len + api_json_writer_digits(uid, href + prefix.len));
+}
+
+void api_message_write_content(struct api_json_writer *writer, const struct api_message_view *view,
+			       const struct imap_fetch *row, const struct api_message_parts *parts)
+{
+	struct span href = message_href(view, row->uid);
+
+	if (span_is_nil(href)) {
+		api_json_writer_fail(writer, GP_NO_MEMORY);
+		return;
 	}
-	set_facts(view, object, row);
-	set_envelope(view, object, row->envelope);
+	write_envelope(writer, view, row->envelope);
 	if (WANTS(REFERENCES)) {
-		api_json_set(object, "references", ids_json(references_of(row, view->arena), view->arena));
+		api_json_writer_key(writer, "references");
+		write_ids(writer, references_of(row, view->arena), view->arena);
 	}
-	set_parts(view, object, href, root, &choice);
-	if (WANTS(PREVIEW) && row->items & IMAP_ITEM_PREVIEW && !span_is_nil(row->preview)) {
-		api_json_set(object, "preview", api_json_text(row->preview));
+	write_parts(writer, view, href, parts);
+	if (WANTS(PREVIEW) && api_message_has_preview(row)) {
+		api_json_writer_key(writer, "preview");
+		api_json_writer_text(writer, row->preview);
 	}
 	if (WANTS(EMAIL_ID)) {
-		api_json_set(object, "emailId", api_json_text(row->email_id));
+		api_json_writer_key(writer, "emailId");
+		api_json_writer_text(writer, row->email_id);
 	}
 	if (WANTS(THREAD_ID)) {
-		api_json_set(object, "threadId", api_json_text(row->thread_id));
+		api_json_writer_key(writer, "threadId");
+		api_json_writer_text(writer, row->thread_id);
 	}
 	if (WANTS(HEADERS)) {
 		struct span block = header_block_of(row);
-		api_json_set(object, "headers",
-			     span_is_nil(block) ? json_null() : api_headers_json(block, view->arena));
+		api_json_writer_key(writer, "headers");
+		if (span_is_nil(block)) {
+			api_json_writer_null(writer);
+		} else {
+			api_headers_write(writer, block, view->arena);
+		}
 	}
 	if (WANTS(HREF)) {
-		api_json_set(object, "href", json_string(href));
+		api_json_writer_key(writer, "href");
+		api_json_writer_text(writer, href);
 	}
-	if (parts_out) {
-		*parts_out = root;
-		*choice_out = choice;
-	}
-	return object;
 }

@@ -2,13 +2,14 @@
  * A message as JSON (RFC 8621 section 4.1's names), from what FETCH says.
  *
  * The members are a set, so that what is not asked for is neither fetched nor built.
+ * They are written as a run (api/json_writer.h), in an object that the caller opens and
+ * closes: `bodyValues` and `preview` may come behind them (api/body_values.h).
  */
 #ifndef GP_API_MESSAGE_JSON_H
 #define GP_API_MESSAGE_JSON_H
 
-#include <jansson.h>
-
 #include "api/fields.h"
+#include "api/json_writer.h"
 #include "base/arena.h"
 #include "imap/calls.h"
 #include "mail/parts.h"
@@ -64,34 +65,51 @@ enum api_message_member {
 /* The members' names by bit, for api_fields_read(). */
 extern const char *const api_message_member_names[API_N_MEMBERS];
 
-/* Which message, seen how. */
+/* Messages of which mailbox, seen how. */
 struct api_message_view {
 	uint64_t members;
 	struct gp_arena *arena; /* borrow: scratch that lives as long as the reply */
-	struct span mailbox;
+	struct span mailbox;    /* borrow: lives as long */
 	uint32_t uidvalidity;
+	struct span messages_href; /* in the arena: "/mailboxes/INBOX/messages/" */
 };
+
+enum gp_status api_message_view_init(struct api_message_view *view, uint64_t members, struct gp_arena *arena,
+				     struct span mailbox, uint32_t uidvalidity) GP_MUST_USE;
 
 /* The FETCH items for the members (UID, FLAGS and MODSEQ are always among them), and
  * the header fields ("references"), 0 or 1 of them. */
 unsigned api_message_items(uint64_t members);
 size_t api_message_fields(uint64_t members, const struct span **fields_out);
 
-/* The message, without `preview` (unless the row has it) and `bodyValues`. When
- * `parts_out` and `choice_out` are not NULL and the row has a BODYSTRUCTURE, they are
- * set (in the arena), else NULL and empty. New reference; NULL: no memory. */
-json_t *api_message_json(const struct api_message_view *view, const struct imap_fetch *row,
-			 struct mail_part **parts_out, struct mail_choice *choice_out);
+/* A row's part tree and what is chosen of it, in the arena; NULL and empty when the row
+ * has no BODYSTRUCTURE. */
+struct api_message_parts {
+	struct mail_part *root; /* borrow: in the arena */
+	struct mail_choice choice;
+};
+
+enum gp_status api_message_parts(const struct imap_fetch *row, struct gp_arena *arena,
+				 struct api_message_parts *parts_out) GP_MUST_USE;
+
+/* The members from `uid` to `keywords`: all that can change is among them. Of the row,
+ * only `items`, `uid`, `modseq`, `size`, `internal_date` and the flags are read. */
+void api_message_write_facts(struct api_json_writer *writer, const struct api_message_view *view,
+			     const struct imap_fetch *row);
+/* The others, without `bodyValues`, and without `preview` unless the row has it. */
+void api_message_write_content(struct api_json_writer *writer, const struct api_message_view *view,
+			       const struct imap_fetch *row, const struct api_message_parts *parts);
+/* Whether api_message_write_content() writes `preview`. */
+bool api_message_has_preview(const struct imap_fetch *row);
 
 /* Flags as `{"$seen":true}`, lower case; \Recent is left out. */
-json_t *api_keywords_json(const struct span *flags, size_t n_flags);
+void api_keywords_write(struct api_json_writer *writer, const struct span *flags, size_t n_flags,
+			struct gp_arena *arena);
 /* The flag that a keyword stands for: "$seen" is "\Seen", others are themselves; in
  * the arena. NIL when it is none that may be sent. */
 struct span api_keyword_flag(struct gp_arena *arena, struct span keyword);
 bool api_row_has_flag(const struct imap_fetch *row, struct span flag);
 /* All fields of a header block, `[{"name","value","raw"}]`, in order. */
-json_t *api_headers_json(struct span block, struct gp_arena *arena);
-/* Decoded text of a header value as a JSON string; null for NIL. */
-json_t *api_decoded_text_json(struct span raw);
+void api_headers_write(struct api_json_writer *writer, struct span block, struct gp_arena *arena);
 
 #endif

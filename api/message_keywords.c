@@ -24,8 +24,9 @@ struct message_keywords {
 	size_t n_set, n_clear;
 
 	/* one run */
-	struct imap_uidset uids; /* own */
-	json_t *message;         /* own */
+	struct imap_uidset uids;  /* own */
+	struct gp_buffer message; /* own: the reply */
+	enum gp_status written;   /* what writing it ended with */
 	bool has_row;
 	bool is_clearing; /* the second STORE */
 	bool lacks_keyword;
@@ -43,8 +44,7 @@ static void keywords_reset(struct api_job *job)
 	struct message_keywords *self = keywords_of(job);
 
 	imap_uidset_deinit(&self->uids);
-	json_decref(self->message);
-	self->message = NULL;
+	gp_buffer_deinit(&self->message);
 	self->has_row = self->is_clearing = self->lacks_keyword = false;
 	self->modseq = 0;
 	self->etag[0] = '\0';
@@ -78,19 +78,39 @@ static void fail_precondition(struct message_keywords *self)
 
 /* ---- the message as it now is ---- */
 
+static enum gp_status write_message(struct message_keywords *self, const struct imap_fetch *row)
+{
+	struct api_exchange *exchange = self->job.exchange;
+	struct api_message_view view;
+	struct api_message_parts parts;
+	struct api_json_writer writer;
+	enum gp_status status = api_message_view_init(&view, self->members, &exchange->arena, self->job.mailbox_name,
+						      api_job_selected(&self->job)->uidvalidity);
+
+	if (status == GP_OK) {
+		status = api_message_parts(row, &exchange->arena, &parts);
+	}
+	if (status != GP_OK) {
+		return status;
+	}
+	gp_buffer_init(&self->message, GP_MAX_JSON_REPLY);
+	api_json_writer_init(&writer, &self->message, exchange->is_pretty, 0);
+	api_json_writer_object(&writer);
+	api_message_write_facts(&writer, &view, row);
+	api_message_write_content(&writer, &view, row, &parts);
+	api_json_writer_object_end(&writer);
+	return api_json_writer_finish(&writer);
+}
+
 static void on_result_row(void *ctx, const struct imap_fetch *row)
 {
 	struct message_keywords *self = keywords_of(ctx);
-	const struct api_message_view view = {.members = self->members,
-					      .arena = &self->job.exchange->arena,
-					      .mailbox = self->job.mailbox_name,
-					      .uidvalidity = api_job_selected(&self->job)->uidvalidity};
 
-	if (self->message) {
+	if (self->has_row) {
 		return;
 	}
 	take_version(self, row);
-	self->message = api_message_json(&view, row, NULL, NULL);
+	self->written = write_message(self, row);
 	for (size_t i = 0; i < self->n_set; i++) {
 		self->lacks_keyword |= !api_row_has_flag(row, self->set[i]);
 	}
@@ -107,21 +127,20 @@ static void on_result(void *ctx, const struct gp_error *error)
 		fail_not_found(self);
 		return;
 	}
-	if (!self->message) {
-		api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
-		return;
-	}
 	if (self->lacks_keyword) {
 		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
 			     "the IMAP server did not keep every keyword: this mailbox allows no new ones");
 		return;
 	}
 	struct api_exchange *exchange = self->job.exchange;
-	json_t *message = self->message;
-	self->message = NULL;
-	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	enum gp_status written = self->written;
+	struct gp_buffer message = self->message; /* taken: the job's end must not free it */
+	gp_buffer_init(&self->message, GP_MAX_JSON_REPLY);
+	if (written == GP_OK) {
+		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	}
 	api_job_finish(&self->job);
-	api_reply_json(exchange, 200, message);
+	api_reply_written_json(exchange, 200, written, &message);
 }
 
 static void fetch_result(struct message_keywords *self)

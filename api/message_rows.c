@@ -2,49 +2,85 @@
 
 #include <stdlib.h>
 
-enum gp_status api_rows_add(struct api_rows *rows, const struct imap_fetch *row, uint32_t rank, json_t *message,
-			    const struct mail_choice *choice)
+#include "base/limits.h"
+
+void api_rows_init(struct api_rows *rows, bool is_pretty)
 {
-	if (!message) {
-		return GP_NO_MEMORY;
-	}
+	*rows = (struct api_rows){.is_pretty = is_pretty};
+	gp_buffer_init(&rows->text, GP_MAX_JSON_REPLY);
+}
+
+void api_rows_clear(struct api_rows *rows)
+{
+	rows->n_items = 0;
+	gp_buffer_truncate(&rows->text, 0);
+}
+
+void api_rows_deinit(struct api_rows *rows)
+{
+	free(rows->items);
+	rows->items = NULL;
+	rows->n_items = rows->size = 0;
+	gp_buffer_deinit(&rows->text);
+}
+
+static bool has_uid(const struct api_rows *rows, uint32_t uid)
+{
 	for (size_t i = rows->n_items; i > 0; i--) {
-		if (rows->items[i - 1].uid == row->uid) {
-			json_decref(message);
-			return GP_OK;
+		if (rows->items[i - 1].uid == uid) {
+			return true;
 		}
 	}
-	if (rows->n_items == API_MAX_ROWS) {
-		json_decref(message);
-		return GP_OK;
-	}
+	return false;
+}
+
+static enum gp_status grow(struct api_rows *rows)
+{
 	if (rows->n_items == rows->size) {
-		size_t size = rows->size ? rows->size * 2 : 64;
+		size_t size = rows->size ? rows->size * 2 : 32;
 		struct api_row *items = realloc(rows->items, size * sizeof *items);
 		if (!items) {
-			json_decref(message);
 			return GP_NO_MEMORY;
 		}
 		rows->items = items;
 		rows->size = size;
 	}
-	rows->items[rows->n_items++] = (struct api_row){
-		.uid = row->uid, .position = row->seq, .rank = rank, .message = message, .choice = *choice};
 	return GP_OK;
 }
 
-static void drop_from(struct api_rows *rows, size_t first)
+enum gp_status api_rows_add(struct api_rows *rows, const struct api_message_view *view, const struct imap_fetch *fetch,
+			    const struct api_message_parts *parts, uint32_t rank)
 {
-	while (rows->n_items > first) {
-		json_decref(rows->items[--rows->n_items].message);
+	struct api_json_writer writer;
+	size_t text_at = rows->text.len;
+
+	if (has_uid(rows, fetch->uid) || rows->n_items == API_MAX_ROWS) {
+		return GP_OK;
 	}
+	enum gp_status status = grow(rows);
+	if (status != GP_OK) {
+		return status;
+	}
+	api_json_writer_init(&writer, &rows->text, rows->is_pretty, API_ROW_DEPTH);
+	api_message_write_facts(&writer, view, fetch);
+	api_message_write_content(&writer, view, fetch, parts);
+	if (api_json_writer_status(&writer) != GP_OK) {
+		gp_buffer_truncate(&rows->text, text_at);
+		return api_json_writer_status(&writer);
+	}
+	rows->items[rows->n_items++] = (struct api_row){.uid = fetch->uid,
+							.position = fetch->seq,
+							.rank = rank,
+							.has_preview = api_message_has_preview(fetch),
+							.text_at = text_at,
+							.text_len = rows->text.len - text_at,
+							.choice = parts->choice};
+	return GP_OK;
 }
 
-void api_rows_deinit(struct api_rows *rows)
+void api_rows_remove(struct api_rows *rows, size_t index)
 {
-	drop_from(rows, 0);
-	free(rows->items);
-	*rows = (struct api_rows){.items = NULL};
+	rows->items[index] = rows->items[--rows->n_items];
 }
 
 static int compare(const void *a, const void *b)
@@ -60,20 +96,7 @@ void api_rows_finish(struct api_rows *rows, size_t limit)
 	if (rows->n_items > 1) {
 		qsort(rows->items, rows->n_items, sizeof rows->items[0], compare);
 	}
-	drop_from(rows, rows->n_items < limit ? rows->n_items : limit);
-}
-
-json_t *api_rows_take_json(struct api_rows *rows)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; array && i < rows->n_items; i++) {
-		json_t *message = rows->items[i].message;
-		rows->items[i].message = NULL;
-		if (json_array_append_new(array, message) != 0) {
-			json_decref(array);
-			array = NULL;
-		}
+	if (rows->n_items > limit) {
+		rows->n_items = limit;
 	}
-	return array;
 }

@@ -30,7 +30,8 @@ struct message_headers {
 	struct api_job job; /* first */
 	uint32_t uid;
 	struct imap_uidset uids; /* own */
-	json_t *headers;         /* own */
+	struct gp_buffer reply;  /* own */
+	enum gp_status written;  /* what writing it ended with */
 	bool has_row;
 };
 
@@ -44,9 +45,26 @@ static void headers_reset(struct api_job *job)
 	struct message_headers *self = headers_of(job);
 
 	imap_uidset_deinit(&self->uids);
-	json_decref(self->headers);
-	self->headers = NULL;
+	gp_buffer_deinit(&self->reply);
 	self->has_row = false;
+}
+
+static enum gp_status write_headers(struct message_headers *self, struct span block)
+{
+	struct api_exchange *exchange = self->job.exchange;
+	struct api_json_writer writer;
+
+	gp_buffer_init(&self->reply, GP_MAX_JSON_REPLY);
+	api_json_writer_init(&writer, &self->reply, exchange->is_pretty, 0);
+	api_json_writer_object(&writer);
+	api_json_writer_key(&writer, "uid");
+	api_json_writer_number(&writer, self->uid);
+	api_json_writer_key(&writer, "uidValidity");
+	api_json_writer_number(&writer, api_job_selected(&self->job)->uidvalidity);
+	api_json_writer_key(&writer, "headers");
+	api_headers_write(&writer, block, &exchange->arena);
+	api_json_writer_object_end(&writer);
+	return api_json_writer_finish(&writer);
 }
 
 static void on_headers_row(void *ctx, const struct imap_fetch *row)
@@ -55,7 +73,7 @@ static void on_headers_row(void *ctx, const struct imap_fetch *row)
 
 	if (!self->has_row && row->n_sections > 0) {
 		self->has_row = true;
-		self->headers = api_headers_json(row->sections[0].value, &self->job.exchange->arena);
+		self->written = write_headers(self, row->sections[0].value);
 	}
 }
 
@@ -73,22 +91,20 @@ static void on_headers(void *ctx, const struct gp_error *error)
 		return;
 	}
 	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
-	json_t *object = json_object();
-	api_json_set(object, "uid", json_integer(self->uid));
-	api_json_set(object, "uidValidity", json_integer(uidvalidity));
-	api_json_set(object, "headers", self->headers);
-	self->headers = NULL;
+	enum gp_status written = self->written;
+	struct gp_buffer body = self->reply; /* taken: the job's end must not free it */
+	gp_buffer_init(&self->reply, GP_MAX_JSON_REPLY);
 
 	struct api_exchange *exchange = api_job_finish(&self->job);
-	if (api_etag_of_content(uidvalidity, self->uid, "headers", etag) == GP_OK) {
+	if (written == GP_OK && api_etag_of_content(uidvalidity, self->uid, "headers", etag) == GP_OK) {
 		api_header_add(exchange, "ETag", etag);
 		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
-			json_decref(object);
+			gp_buffer_deinit(&body);
 			api_reply_empty(exchange, 304);
 			return;
 		}
 	}
-	api_reply_json(exchange, 200, object);
+	api_reply_written_json(exchange, 200, written, &body);
 }
 
 static void headers_run(struct api_job *job)

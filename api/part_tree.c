@@ -1,34 +1,53 @@
 #include "api/part_tree.h"
 
-#include <ctype.h>
-
-#include "api/reply.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "mail/header.h"
 
 /* Strings of one part: longer ones are cut. */
 #define MAX_TEXT (16 * GP_KIB)
+/* Of each half of a media type. */
+#define MAX_TYPE (4 * GP_KIB)
 
 /* ---- building ---- */
 
+static char lower(char c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+static void fold(char *text)
+{
+	for (char *p = text; p && *p; p++) {
+		*p = lower(*p);
+	}
+}
+
+static char *repaired_copy(struct gp_arena *arena, struct span raw)
+{
+	struct gp_buffer text;
+
+	gp_buffer_init(&text, MAX_TEXT * 3);
+	enum gp_status status = utf8_append_repaired(&text, raw, NULL);
+	char *copy = status == GP_OK ? gp_arena_strdup(arena, gp_buffer_span(&text)) : NULL;
+	gp_buffer_deinit(&text);
+	return copy;
+}
+
 /* A copy that is valid UTF-8, lower case on request; NULL for NIL. */
-static enum gp_status text_copy(struct gp_arena *arena, struct span raw, bool fold, const char **text_out)
+static enum gp_status text_copy(struct gp_arena *arena, struct span raw, bool is_folded, const char **text_out)
 {
 	if (span_is_nil(raw)) {
 		*text_out = NULL;
 		return GP_OK;
 	}
-	struct gp_buffer text;
-	gp_buffer_init(&text, MAX_TEXT * 3);
-	enum gp_status status = utf8_append_repaired(&text, span_slice(raw, 0, MAX_TEXT), NULL);
-	char *copy = status == GP_OK ? gp_arena_strdup(arena, gp_buffer_span(&text)) : NULL;
-	gp_buffer_deinit(&text);
+	raw = span_slice(raw, 0, MAX_TEXT);
+	char *copy = utf8_is_valid(raw) ? gp_arena_strdup(arena, raw) : repaired_copy(arena, raw);
 	if (!copy) {
 		return GP_NO_MEMORY;
 	}
-	for (char *p = copy; fold && *p; p++) {
-		*p = (char)tolower((unsigned char)*p);
+	if (is_folded) {
+		fold(copy);
 	}
 	*text_out = copy;
 	return GP_OK;
@@ -46,9 +65,23 @@ static enum gp_status media_type(struct gp_arena *arena, const struct imap_body 
 		type = SPAN_LIT("text");
 		subtype = SPAN_LIT("plain");
 	}
-	const char *joined = subtype.len > 0 ? gp_arena_printf(arena, "%.*s/%.*s", SPAN_ARGS(type), SPAN_ARGS(subtype))
-					     : gp_arena_printf(arena, "%.*s", SPAN_ARGS(type));
-	return joined ? text_copy(arena, span_of(joined), true, type_out) : GP_NO_MEMORY;
+	type = span_slice(type, 0, MAX_TYPE);
+	subtype = span_slice(subtype, 0, MAX_TYPE);
+	char *joined = gp_arena_alloc(arena, type.len + subtype.len + 2);
+	if (!joined) {
+		return GP_NO_MEMORY;
+	}
+	memcpy(joined, type.ptr, type.len);
+	if (subtype.len > 0) {
+		joined[type.len] = '/';
+		memcpy(joined + type.len + 1, subtype.ptr, subtype.len);
+	}
+	if (!utf8_is_valid(span_of(joined))) {
+		joined = repaired_copy(arena, span_of(joined));
+	}
+	fold(joined);
+	*type_out = joined;
+	return joined ? GP_OK : GP_NO_MEMORY;
 }
 
 static struct mail_param *params_of(struct gp_arena *arena, struct imap_params params)
@@ -62,8 +95,23 @@ static struct mail_param *params_of(struct gp_arena *arena, struct imap_params p
 	return items;
 }
 
+/* Whether there is a parameter that may be `name`, or a section of it (RFC 2231). */
+static bool has_param(struct imap_params params, const char *name)
+{
+	for (size_t i = 0; i < params.n_items; i++) {
+		if (span_starts_with_nocase(span_trim(params.items[i].name), name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static enum gp_status filename(struct gp_arena *arena, const struct imap_body *body, const char **name_out)
 {
+	*name_out = NULL;
+	if (!has_param(body->disposition_params, "filename") && !has_param(body->params, "name")) {
+		return GP_OK;
+	}
 	struct mail_param *disposition = params_of(arena, body->disposition_params);
 	struct mail_param *type = params_of(arena, body->params);
 	struct gp_buffer name;
@@ -79,7 +127,6 @@ static enum gp_status filename(struct gp_arena *arena, const struct imap_body *b
 		status = GP_OK; /* a name beyond the cap is no name */
 		found = false;
 	}
-	*name_out = NULL;
 	if (status == GP_OK && found) {
 		status = text_copy(arena, gp_buffer_span(&name), false, name_out);
 	}
@@ -188,82 +235,81 @@ enum gp_status api_part_tree_new(const struct imap_body *body, struct gp_arena *
 
 /* ---- JSON ---- */
 
-static json_t *text_or_null(const char *text)
+/* The members of one part but for `subParts`. */
+static void write_part(struct api_json_writer *writer, const struct mail_part *part, struct span message_href)
 {
-	return text ? json_string(text) : json_null();
-}
-
-json_t *api_part_json(const struct mail_part *part, const char *message_href, struct gp_arena *arena)
-{
-	json_t *object = json_object();
-
-	api_json_set(object, "partId", text_or_null(part->is_multipart ? NULL : part->part_id));
-	api_json_set(object, "type", json_string(part->type));
-	api_json_set(object, "charset", text_or_null(part->charset));
-	api_json_set(object, "name", text_or_null(part->name));
-	api_json_set(object, "disposition", text_or_null(part->disposition));
-	api_json_set(object, "cid", text_or_null(part->cid));
-	api_json_set(object, "language", text_or_null(part->language));
-	api_json_set(object, "location", text_or_null(part->location));
-	if (!part->is_multipart) {
-		api_json_set(object, "size", json_integer((json_int_t)part->size));
-		if (part->size_is_estimate) {
-			api_json_set(object, "sizeIsEstimate", json_true());
-		}
-		if (part->part_id) {
-			char *query = strchr(message_href, '?');
-			char *href = query ? gp_arena_printf(arena, "%.*s/parts/%s%s", (int)(query - message_href),
-							     message_href, part->part_id, query)
-					   : gp_arena_printf(arena, "%s/parts/%s", message_href, part->part_id);
-			api_json_set(object, "href", href ? json_string(href) : NULL);
-		}
+	api_json_writer_key(writer, "partId");
+	api_json_writer_string(writer, part->is_multipart ? NULL : part->part_id);
+	api_json_writer_key(writer, "type");
+	api_json_writer_string(writer, part->type);
+	api_json_writer_key(writer, "charset");
+	api_json_writer_string(writer, part->charset);
+	api_json_writer_key(writer, "name");
+	api_json_writer_string(writer, part->name);
+	api_json_writer_key(writer, "disposition");
+	api_json_writer_string(writer, part->disposition);
+	api_json_writer_key(writer, "cid");
+	api_json_writer_string(writer, part->cid);
+	api_json_writer_key(writer, "language");
+	api_json_writer_string(writer, part->language);
+	api_json_writer_key(writer, "location");
+	api_json_writer_string(writer, part->location);
+	if (part->is_multipart) {
+		return;
 	}
-	return object;
+	api_json_writer_key(writer, "size");
+	api_json_writer_number(writer, part->size);
+	if (part->size_is_estimate) {
+		api_json_writer_key(writer, "sizeIsEstimate");
+		api_json_writer_bool(writer, true);
+	}
+	if (part->part_id) {
+		api_json_writer_key(writer, "href");
+		api_json_writer_text_begin(writer);
+		api_json_writer_text_piece(writer, message_href);
+		api_json_writer_text_piece(writer, SPAN_LIT("/parts/"));
+		api_json_writer_text_piece(writer, span_of(part->part_id));
+		api_json_writer_text_end(writer);
+	}
 }
 
-json_t *api_part_tree_json(const struct mail_part *root, const char *message_href, struct gp_arena *arena)
+void api_part_tree_write(struct api_json_writer *writer, const struct mail_part *root, struct span message_href)
 {
 	const struct mail_part *at = root;
-	json_t *result = api_part_json(root, message_href, arena);
-	json_t *levels[GP_MAX_IMAP_NESTING + 2]; /* the object of `at` and of each of its parents; borrowed */
-	size_t depth = 0;
+	size_t depth = 0; /* of `at` below the root */
 
-	levels[0] = result;
+	if (!root) {
+		api_json_writer_null(writer);
+		return;
+	}
 	while (at) {
+		api_json_writer_object(writer);
+		write_part(writer, at, message_href);
 		if (at->first_child && depth < GP_MAX_IMAP_NESTING) {
-			json_t *children = json_array();
-			api_json_set(levels[depth], "subParts", children);
+			api_json_writer_key(writer, "subParts");
+			api_json_writer_array(writer);
 			at = at->first_child;
 			depth++;
-		} else {
-			while (depth > 0 && !at->next) {
-				at = at->parent;
-				depth--;
-			}
-			at = depth > 0 ? at->next : NULL;
+			continue;
 		}
-		if (at) {
-			json_t *object = api_part_json(at, message_href, arena);
-			levels[depth] = object;
-			json_t *siblings = json_object_get(levels[depth - 1], "subParts");
-			if (json_array_append_new(siblings, object) != 0) {
-				json_decref(result);
-				return NULL;
-			}
+		api_json_writer_object_end(writer);
+		while (depth > 0 && !at->next) {
+			at = at->parent;
+			depth--;
+			api_json_writer_array_end(writer);
+			api_json_writer_object_end(writer);
 		}
+		at = depth > 0 ? at->next : NULL;
 	}
-	return result;
 }
 
-json_t *api_part_list_json(const struct mail_part_list *list, const char *message_href, struct gp_arena *arena)
+void api_part_list_write(struct api_json_writer *writer, const struct mail_part_list *list, struct span message_href)
 {
-	json_t *array = json_array();
-
-	for (size_t i = 0; array && i < list->n_items; i++) {
-		if (json_array_append_new(array, api_part_json(list->items[i], message_href, arena)) != 0) {
-			json_decref(array);
-			return NULL;
-		}
+	api_json_writer_array(writer);
+	for (size_t i = 0; i < list->n_items; i++) {
+		api_json_writer_object(writer);
+		write_part(writer, list->items[i], message_href);
+		api_json_writer_object_end(writer);
 	}
-	return array;
+	api_json_writer_array_end(writer);
 }

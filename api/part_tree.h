@@ -2,8 +2,7 @@
 #ifndef GP_API_PART_TREE_H
 #define GP_API_PART_TREE_H
 
-#include <jansson.h>
-
+#include "api/json_writer.h"
 #include "imap/response.h"
 #include "mail/parts.h"
 
@@ -11,10 +10,9 @@
 enum gp_status api_part_tree_new(const struct imap_body *body, struct gp_arena *arena,
 				 struct mail_part **root_out) GP_MUST_USE;
 
-/* One part without its children; `message_href` is the message's address. */
-json_t *api_part_json(const struct mail_part *part, const char *message_href, struct gp_arena *arena);
-/* The whole tree with `subParts`. */
-json_t *api_part_tree_json(const struct mail_part *root, const char *message_href, struct gp_arena *arena);
-json_t *api_part_list_json(const struct mail_part_list *list, const char *message_href, struct gp_arena *arena);
+/* The whole tree, with `subParts`; null for NULL. `message_href` is the message's address. */
+void api_part_tree_write(struct api_json_writer *writer, const struct mail_part *root, struct span message_href);
+/* An array of parts without what is inside them. */
+void api_part_list_write(struct api_json_writer *writer, const struct mail_part_list *list, struct span message_href);
 
 #endif

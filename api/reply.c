@@ -137,19 +137,14 @@ void api_reply_empty(struct api_exchange *exchange, unsigned status)
 	api_reply_buffer(exchange, status, NULL, &body);
 }
 
-/* Serialises and gives the value up. False: 503 has been replied. */
-static bool write_body(struct api_exchange *exchange, json_t *value, struct gp_buffer *body)
+/* False: 503 has been replied. */
+static bool is_written(struct api_exchange *exchange, enum gp_status written, struct gp_buffer *body)
 {
-	bool has_hole = exchange->n_json_failures != api_json_failures();
-
-	gp_buffer_init(body, GP_MAX_JSON_REPLY);
-	enum gp_status status = has_hole ? GP_NO_MEMORY : api_json_write(value, exchange->is_pretty, body);
-	json_decref(value);
-	if (status == GP_OK) {
+	if (written == GP_OK) {
 		return true;
 	}
 	gp_buffer_deinit(body);
-	if (status == GP_LIMIT) {
+	if (written == GP_LIMIT) {
 		api_reply_problem(
 			exchange, API_PROBLEM_UNAVAILABLE, NULL,
 			"the reply would be larger than %zu bytes: ask for less, with 'fields' or a smaller page",
@@ -160,35 +155,60 @@ static bool write_body(struct api_exchange *exchange, json_t *value, struct gp_b
 	return false;
 }
 
-void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value)
+void api_reply_written_json(struct api_exchange *exchange, unsigned status, enum gp_status written,
+			    struct gp_buffer *body)
 {
-	struct gp_buffer body;
-
-	if (write_body(exchange, value, &body)) {
-		api_reply_buffer(exchange, status, "application/json", &body);
+	if (is_written(exchange, written, body)) {
+		api_reply_buffer(exchange, status, "application/json", body);
 	}
 }
 
-void api_reply_json_tagged(struct api_exchange *exchange, json_t *value)
+void api_reply_written_json_tagged(struct api_exchange *exchange, enum gp_status written, struct gp_buffer *body)
 {
-	struct gp_buffer body;
 	char etag[API_ETAG_SIZE];
 
-	if (!write_body(exchange, value, &body)) {
+	if (!is_written(exchange, written, body)) {
 		return;
 	}
-	if (api_etag_of_bytes(gp_buffer_span(&body), etag) != GP_OK) {
-		gp_buffer_deinit(&body);
+	if (api_etag_of_bytes(gp_buffer_span(body), etag) != GP_OK) {
+		gp_buffer_deinit(body);
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;
 	}
 	api_header_add(exchange, "ETag", etag);
 	if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
-		gp_buffer_deinit(&body);
+		gp_buffer_deinit(body);
 		api_reply_empty(exchange, 304);
 		return;
 	}
-	api_reply_buffer(exchange, 200, "application/json", &body);
+	api_reply_buffer(exchange, 200, "application/json", body);
+}
+
+/* Serialises and gives the value up. */
+static enum gp_status write_value(struct api_exchange *exchange, json_t *value, struct gp_buffer *body)
+{
+	bool has_hole = exchange->n_json_failures != api_json_failures();
+
+	gp_buffer_init(body, GP_MAX_JSON_REPLY);
+	enum gp_status status = has_hole ? GP_NO_MEMORY : api_json_write(value, exchange->is_pretty, body);
+	json_decref(value);
+	return status;
+}
+
+void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value)
+{
+	struct gp_buffer body;
+	enum gp_status written = write_value(exchange, value, &body);
+
+	api_reply_written_json(exchange, status, written, &body);
+}
+
+void api_reply_json_tagged(struct api_exchange *exchange, json_t *value)
+{
+	struct gp_buffer body;
+	enum gp_status written = write_value(exchange, value, &body);
+
+	api_reply_written_json_tagged(exchange, written, &body);
 }
 
 void api_stream_begin(struct api_exchange *exchange, unsigned status, int64_t content_length,

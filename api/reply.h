@@ -22,6 +22,11 @@ void api_header_remove(struct api_exchange *exchange, const char *name);
 void api_reply_json(struct api_exchange *exchange, unsigned status, json_t *value);
 /* The same as 200 with a weak ETag of the body, or 304 when If-None-Match has it. */
 void api_reply_json_tagged(struct api_exchange *exchange, json_t *value);
+/* The same two for JSON that was written already; `written` is what
+ * api_json_writer_finish() said. The buffer's memory is taken. */
+void api_reply_written_json(struct api_exchange *exchange, unsigned status, enum gp_status written,
+			    struct gp_buffer *body);
+void api_reply_written_json_tagged(struct api_exchange *exchange, enum gp_status written, struct gp_buffer *body);
 /* The text as it is; `content_type` static. */
 void api_reply_text(struct api_exchange *exchange, unsigned status, const char *content_type, struct span text);
 /* The same for what has been written already: the buffer's memory is taken. NULL as
