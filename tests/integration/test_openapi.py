@@ -119,8 +119,9 @@ def test_query_parameters(demo: Client, operation: Operation) -> None:
 
 def sample(parameter: dict[str, Any]) -> str:
     schema = DESCRIPTION.resolve(parameter["schema"])
-    if parameter["name"] in ("cursor", "threadId"):
-        return {"cursor": "1.1.1.1", "threadId": "T1"}[parameter["name"]]
+    fixed = {"cursor": "1.1.1.1", "threadId": "T1", "markSeen": "0"}
+    if parameter["name"] in fixed:
+        return fixed[parameter["name"]]
     value = parameter.get("example", schema.get("default"))
     if value is None and "examples" in parameter:
         value = next(iter(parameter["examples"].values()))["value"]

@@ -21,7 +21,7 @@ struct strict_command {
 
 static inline bool strict_is_word_char(unsigned char c)
 {
-	return c > 0x20 && c < 0x7F && c != '(' && c != ')' && c != '"' && c != '{' && c != '}';
+	return c > 0x20 && c < 0x7F && c != '(' && c != ')' && c != '"' && c != '{';
 }
 
 static inline void strict_add(struct strict_command *command, struct span argument)

@@ -104,8 +104,7 @@ static struct script_definition *add_definition(struct script *script, struct sp
 	if (name.len == 0 || find_definition(script, name)) {
 		script_die("the definition '%.*s' has no name, or is there already", SPAN_ARGS(name));
 	}
-	script->definitions =
-		script_grow(script->definitions, script->n_definitions, sizeof *script->definitions);
+	script->definitions = script_grow(script->definitions, script->n_definitions, sizeof *script->definitions);
 	struct script_definition *definition = &script->definitions[script->n_definitions++];
 	*definition = (struct script_definition){.name = script_copy(name)};
 	return definition;

@@ -20,7 +20,7 @@ struct script_line {
 };
 
 struct script_case {
-	char *name; /* own */
+	char *name;                /* own */
 	struct script_line *lines; /* own */
 	size_t n_lines;
 	int number;

@@ -354,8 +354,7 @@ void world_log_in(struct world *world, size_t number, const char *text)
 	if (span_find(span_of(capabilities), SPAN_LIT("ID")) >= 0) {
 		world_expect_line(world, number, "$login " ID_LINE);
 		gp_buffer_truncate(&greeting, 0);
-		must(gp_buffer_printf(&greeting, "* ID NIL\r\n%s OK\r\n",
-				      world_variable(world, SPAN_LIT("login"))));
+		must(gp_buffer_printf(&greeting, "* ID NIL\r\n%s OK\r\n", world_variable(world, SPAN_LIT("login"))));
 		world_send(world, number, gp_buffer_span(&greeting));
 		world_flush(world);
 	}

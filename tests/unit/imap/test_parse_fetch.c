@@ -106,11 +106,77 @@ static void test_many_flags_cost_the_item_only(void **state)
 	gp_buffer_deinit(&stream);
 }
 
+/* The time for each is in proportion to its length; in proportion to the square none of
+ * them would end. */
+static void test_hostile_rows_are_linear(void **state)
+{
+	(void)state;
+	static const char *const pieces[] = {
+		"UID (",
+		"BODY[(] ",
+		"BODY[( ",
+		"BODY[",
+		"BODYSTRUCTURE (",
+		"BODYSTRUCTURE ((\"a\" ",
+		"ENVELOPE (",
+		"ENVELOPE (NIL NIL ((",
+		"FLAGS (",
+		"MODSEQ (",
+		"PREVIEW (",
+		"X (",
+		"\"",
+		"\"\\",
+		"x\"",
+		"{",
+		"{1",
+		"~",
+		"BODY[\" ",
+		"((((",
+		"))))",
+		"NIL ",
+		"BODYSTRUCTURE NIL ",
+		"BODY[]<1",
+		"(\"a\" \"b\" ",
+		"\"a/b\" (",
+		"ENVELOPE ((\"a\"",
+		"\"mixed\" ",
+		"\"message\" \"rfc822\" (",
+	};
+	static const char *const heads[] = {"* 1 FETCH (",
+					    "* 1 FETCH (BODYSTRUCTURE (",
+					    "* 1 FETCH (ENVELOPE (",
+					    "* STATUS x (",
+					    "* LIST (",
+					    "* NAMESPACE (",
+					    "* SEARCH ",
+					    "* ESEARCH (",
+					    "* OK [",
+					    "* MYRIGHTS "};
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+		for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++) {
+			struct gp_buffer stream;
+			const struct imap_response *response;
+			gp_buffer_init(&stream, GP_MIB);
+			DUMP(&stream, "%s", heads[i]);
+			while (stream.len < 300 * GP_KIB) {
+				assert_int_equal(gp_buffer_append(&stream, span_of(pieces[k])), GP_OK);
+			}
+			assert_int_equal(gp_buffer_append(&stream, SPAN_LIT("\r\n")), GP_OK);
+			struct imap_parser *parser = imap_parser_new();
+			struct span input = gp_buffer_span(&stream);
+			assert_int_equal(imap_parser_next(parser, &input, &response, NULL), IMAP_PARSER_RESPONSE);
+			imap_parser_free(&parser);
+			gp_buffer_deinit(&stream);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_many_flags_cost_the_item_only),
+		cmocka_unit_test(test_hostile_rows_are_linear),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

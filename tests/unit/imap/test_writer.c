@@ -247,13 +247,14 @@ static void test_flags(void **state)
 		struct span flag;
 		bool is_keyword, is_written;
 	} cases[] = {
-		{TEXT("\\Seen"), true, true},   {TEXT("\\dRAFT"), true, true}, {TEXT("\\Recent"), true, false},
-		{TEXT("\\Foo"), true, false},   {TEXT("$Junk"), true, true},   {TEXT("work"), true, true},
-		{TEXT("a+b'c"), true, true},    {TEXT(""), false, false},      {TEXT("\\"), false, false},
-		{TEXT("\\*"), false, false},    {TEXT("a]b"), false, false},   {TEXT("a b"), false, false},
-		{TEXT("a\"b"), false, false},   {TEXT("a\\b"), false, false},  {TEXT("{5}"), false, false},
-		{TEXT("a("), false, false},     {TEXT("a)"), false, false},    {TEXT("a%"), false, false},
-		{TEXT("a\r\nb"), false, false}, {TEXT("a\0"), false, false},   {TEXT("caf\xC3\xA9"), false, false},
+		{TEXT("\\Seen"), true, true},        {TEXT("\\dRAFT"), true, true},  {TEXT("\\Recent"), true, false},
+		{TEXT("\\Foo"), true, false},        {TEXT("$Junk"), true, true},    {TEXT("work"), true, true},
+		{TEXT("a+b'c"), true, true},         {TEXT("}"), true, true},        {TEXT(""), false, false},
+		{TEXT("\\"), false, false},          {TEXT("\\*"), false, false},    {TEXT("a]b"), false, false},
+		{TEXT("a b"), false, false},         {TEXT("a\"b"), false, false},   {TEXT("a\\b"), false, false},
+		{TEXT("{5}"), false, false},         {TEXT("a("), false, false},     {TEXT("a)"), false, false},
+		{TEXT("a%"), false, false},          {TEXT("a\r\nb"), false, false}, {TEXT("a\0"), false, false},
+		{TEXT("caf\xC3\xA9"), false, false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct imap_writer writer;

@@ -1,0 +1,122 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/span.h"
+
+static void test_equal(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *a, *b; /* NULL: NIL */
+		bool is_equal, is_equal_nocase;
+	} cases[] = {
+		{"abc", "abc", true, true},    {"abc", "aBC", false, true},
+		{"abc", "abcd", false, false}, {"", "", true, true},
+		{NULL, NULL, true, true},      {NULL, "", true, true},
+		{NULL, "a", false, false},     {"[", "{", false, false},
+		{"@", "`", false, false},      {"\xC3\x84", "\xC3\xA4", false, false},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct span a = span_of(cases[i].a);
+		struct span b = span_of(cases[i].b);
+		assert_int_equal(span_equal(a, b), cases[i].is_equal);
+		assert_int_equal(span_equal(b, a), cases[i].is_equal);
+		assert_int_equal(span_equal_nocase(a, b), cases[i].is_equal_nocase);
+		if (cases[i].b) {
+			assert_int_equal(span_equal_text(a, cases[i].b), cases[i].is_equal);
+			assert_int_equal(span_equal_text_nocase(a, cases[i].b), cases[i].is_equal_nocase);
+		}
+	}
+	assert_true(span_is_nil(SPAN_NIL));
+	assert_false(span_is_nil(SPAN_LIT("")));
+	assert_false(span_equal(SPAN_LIT("a\0b"), SPAN_LIT("a\0c")));
+}
+
+static void test_find(void **state)
+{
+	(void)state;
+	struct span text = SPAN_LIT("Hello\0World");
+
+	assert_int_equal(span_find(text, SPAN_LIT("World")), 6);
+	assert_int_equal(span_find(text, SPAN_LIT("world")), -1);
+	assert_int_equal(span_find_nocase(text, SPAN_LIT("wORLD")), 6);
+	assert_int_equal(span_find_nocase(text, SPAN_LIT("worlds")), -1);
+	assert_int_equal(span_find_nocase(SPAN_NIL, SPAN_LIT("a")), -1);
+	assert_int_equal(span_find(text, SPAN_LIT("")), 0);
+	assert_int_equal(span_find(SPAN_NIL, SPAN_LIT("a")), -1);
+	assert_int_equal(span_find_char(text, '\0'), 5);
+	assert_int_equal(span_find_char(text, 'x'), -1);
+	assert_int_equal(span_find_char(SPAN_NIL, 'x'), -1);
+	assert_true(span_starts_with(text, "Hel"));
+	assert_false(span_starts_with(text, "hel"));
+	assert_true(span_starts_with_nocase(text, "hEL"));
+	assert_true(span_starts_with(SPAN_NIL, ""));
+	assert_false(span_starts_with(SPAN_LIT("He"), "Hel"));
+}
+
+static void test_slices(void **state)
+{
+	(void)state;
+	struct span text = SPAN_LIT("abcdef");
+
+	assert_true(span_equal_text(span_from(text, 2), "cdef"));
+	assert_true(span_equal_text(span_from(text, 7), ""));
+	assert_true(span_equal_text(span_slice(text, 1, 3), "bcd"));
+	assert_true(span_equal_text(span_slice(text, 4, SIZE_MAX), "ef"));
+	assert_true(span_is_nil(span_from(SPAN_NIL, 3)));
+	assert_true(span_equal_text(span_trim(SPAN_LIT(" \t\r\n a b \r\n")), "a b"));
+	assert_int_equal(span_trim(SPAN_LIT("  ")).len, 0);
+}
+
+static void test_numbers(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool is_u64, is_u32;
+		uint64_t value;
+	} cases[] = {
+		{"0", true, true, 0},
+		{"007", true, true, 7},
+		{"4294967295", true, true, UINT32_MAX},
+		{"4294967296", true, false, 4294967296},
+		{"18446744073709551615", true, false, UINT64_MAX},
+		{"18446744073709551616", false, false, 0},
+		{"18446744073709551620", false, false, 0},
+		{"99999999999999999999999", false, false, 0},
+		{"0000000000000000000000000018446744073709551615", true, false, UINT64_MAX},
+		{"", false, false, 0},
+		{"-1", false, false, 0},
+		{"+1", false, false, 0},
+		{" 1", false, false, 0},
+		{"1 ", false, false, 0},
+		{"0x1", false, false, 0},
+		{"1e3", false, false, 0},
+		{"\xB2", false, false, 0},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint64_t wide = 77;
+		uint32_t narrow = 77;
+		assert_int_equal(span_to_u64(span_of(cases[i].text), &wide), cases[i].is_u64);
+		assert_true(wide == (cases[i].is_u64 ? cases[i].value : 77));
+		assert_int_equal(span_to_u32(span_of(cases[i].text), &narrow), cases[i].is_u32);
+		assert_true(narrow == (cases[i].is_u32 ? cases[i].value : 77));
+	}
+	uint64_t value;
+	assert_false(span_to_u64(SPAN_NIL, &value));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_numbers),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
