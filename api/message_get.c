@@ -242,6 +242,9 @@ static void fetch_message(struct message_get *self)
 	if (self->members & (API_MEMBER_BIT(PREVIEW) | API_MEMBER_BIT(BODY_VALUES))) {
 		spec.items |= IMAP_ITEM_BODYSTRUCTURE;
 	}
+	if (self->members & API_MEMBER_BIT(PREVIEW)) {
+		spec.items |= IMAP_ITEM_PREVIEW; /* the server's own, as in a list */
+	}
 	if (self->members & API_MEMBER_BIT(HEADERS)) {
 		spec.sections = &header;
 		spec.n_sections = 1;

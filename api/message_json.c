@@ -468,7 +468,7 @@ static void write_parts(struct api_json_writer *writer, const struct api_message
 
 bool api_message_has_preview(const struct imap_fetch *row)
 {
-	return row->items & IMAP_ITEM_PREVIEW && !span_is_nil(row->preview);
+	return row->items & IMAP_ITEM_PREVIEW && span_trim(row->preview).len > 0;
 }
 
 /* "/mailboxes/INBOX/messages/7", in the arena; NIL: no memory. */

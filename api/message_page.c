@@ -64,6 +64,10 @@ bool api_page_next(const struct api_page *page, struct api_cursor *cursor_out)
 	if (page->order) {
 		cursor.uid = page->order_at > 0 ? page->order[page->order_at - 1] : 0;
 		cursor.position = (uint32_t)page->order_at;
+		while (cursor.n_earlier < API_CURSOR_EARLIER && cursor.n_earlier + 1 < page->order_at) {
+			cursor.earlier[cursor.n_earlier] = page->order[page->order_at - 2 - cursor.n_earlier];
+			cursor.n_earlier++;
+		}
 	} else if (page->is_by_position) {
 		cursor.uid = last ? last->uid : 0;
 		cursor.position = last ? last->position : 0;
@@ -259,6 +263,9 @@ static void begin_batches(struct api_page *page)
 	page->total = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 	if (page->has_cursor && page->order) {
 		uint32_t rank = rank_in_order(page, page->cursor.uid, 0);
+		for (size_t i = 0; i < page->cursor.n_earlier && rank == UINT32_MAX; i++) {
+			rank = rank_in_order(page, page->cursor.earlier[i], 0);
+		}
 		size_t at = rank == UINT32_MAX ? page->cursor.position : rank + (size_t)1;
 		page->order_at = at < page->n_order ? at : page->n_order;
 	} else if (page->has_cursor) {

@@ -136,6 +136,7 @@ struct message_text {
 	/* one run */
 	struct imap_uidset uids; /* own */
 	bool has_row, has_parts;
+	bool has_data;                      /* the first bytes of the first part have come */
 	struct mail_part *root;             /* borrow: in the exchange's arena */
 	struct mail_part_list parts;        /* borrow: likewise */
 	size_t at;                          /* the part under way */
@@ -165,7 +166,7 @@ static void text_reset(struct api_job *job)
 	imap_uidset_deinit(&self->uids);
 	drop_filters(self);
 	gp_buffer_deinit(&self->out);
-	self->has_row = self->has_parts = false;
+	self->has_row = self->has_parts = self->has_data = false;
 	self->root = NULL;
 	self->parts = (struct mail_part_list){.n_items = 0};
 	self->at = 0;
@@ -201,11 +202,37 @@ static void fail_for_memory(struct message_text *self)
 	api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 }
 
+static const struct api_stream_events stream_events;
+
+static void begin(struct message_text *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	api_header_add(exchange, "Content-Type",
+		       self->is_html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
+	api_header_add(exchange, "Content-Security-Policy",
+		       self->is_html ? "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox "
+				       "allow-popups allow-popups-to-escape-sandbox"
+				     : "default-src 'none'; sandbox");
+	api_header_add(exchange, "Referrer-Policy", "no-referrer");
+	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	api_job_touch(&self->job);
+	api_stream_begin(exchange, 200, -1, &stream_events, self);
+}
+
 /* Sends what there is room for; asks for more of the part, or ends the body, when all
  * is sent. */
 static void flush(struct message_text *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
+
+	if (!exchange->is_streaming && self->job.stream && !self->has_data) {
+		imap_stream_want(self->job.stream, WINDOW); /* the status line waits: the message may be gone */
+		return;
+	}
+	if (!exchange->is_streaming) {
+		begin(self);
+	}
 	size_t room = exchange->ops->stream_room(exchange);
 	struct span bytes = span_slice(gp_buffer_span(&self->out), 0, room);
 
@@ -289,6 +316,7 @@ static void on_data(void *ctx, struct span bytes)
 	struct message_text *self = text_of(ctx);
 
 	api_job_touch(&self->job);
+	self->has_data = true;
 	if (mail_content_feed(self->decoder, bytes, &self->decoded) != GP_OK || pass_on(self, false) != GP_OK) {
 		fail_for_memory(self);
 		return;
@@ -303,6 +331,7 @@ static void on_part_end(void *ctx, const struct gp_error *error)
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
+	self->has_data = true;
 	if (mail_content_finish(self->decoder, &self->decoded) != GP_OK || pass_on(self, true) != GP_OK) {
 		fail_for_memory(self);
 		return;
@@ -417,22 +446,6 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 	}
 }
 
-static void begin(struct message_text *self)
-{
-	struct api_exchange *exchange = self->job.exchange;
-
-	api_header_add(exchange, "Content-Type",
-		       self->is_html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
-	api_header_add(exchange, "Content-Security-Policy",
-		       self->is_html ? "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox "
-				       "allow-popups allow-popups-to-escape-sandbox"
-				     : "default-src 'none'; sandbox");
-	api_header_add(exchange, "Referrer-Policy", "no-referrer");
-	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
-	api_job_touch(&self->job);
-	api_stream_begin(exchange, 200, -1, &stream_events, self);
-}
-
 static void on_facts(void *ctx, const struct gp_error *error)
 {
 	struct message_text *self = text_of(ctx);
@@ -461,7 +474,6 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	gp_buffer_init(&self->out, MAX_HTML_TO_TEXT * 4 + WINDOW * EXPANSION);
-	begin(self);
 	if (exchange->method == API_HEAD) {
 		self->at = self->parts.n_items;
 	}

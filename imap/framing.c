@@ -36,6 +36,11 @@ static enum imap_parser_result fail(struct imap_framing *framing, struct gp_erro
 	return IMAP_PARSER_ERROR;
 }
 
+static enum imap_parser_result fail_append(struct imap_framing *framing, struct gp_error *error, enum gp_status status)
+{
+	return fail(framing, error, status, status == GP_LIMIT ? "a response is too long" : gp_status_text(status));
+}
+
 static struct span first_word(struct span *line)
 {
 	while (line->len > 0 && line->ptr[0] == ' ') {
@@ -147,7 +152,7 @@ static enum imap_parser_result take_line(struct imap_framing *framing, struct sp
 	}
 	enum gp_status status = gp_buffer_append(&framing->bytes, piece);
 	if (status != GP_OK) {
-		return fail(framing, error, status, "a response is too long");
+		return fail_append(framing, error, status);
 	}
 	*input = span_from(*input, piece.len);
 	return at < 0 ? IMAP_PARSER_NEED_MORE : end_line(framing, response_out, error);
@@ -163,7 +168,7 @@ static enum imap_parser_result take_literal(struct imap_framing *framing, struct
 	if (framing->state == IMAP_FRAMING_LITERAL) {
 		enum gp_status status = gp_buffer_append(&framing->bytes, piece);
 		if (status != GP_OK) {
-			return fail(framing, error, status, "a response is too long");
+			return fail_append(framing, error, status);
 		}
 	}
 	*input = span_from(*input, piece.len);

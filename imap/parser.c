@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/limits.h"
 #include "imap/framing.h"
 #include "imap/parse.h"
 

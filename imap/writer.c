@@ -6,8 +6,8 @@
 #include "base/utf8.h"
 #include "imap/utf7.h"
 
-#define MAX_QUOTED 1000              /* bytes; what is longer goes as a literal: some servers' lines are short */
-#define MAX_LITERAL_MINUS 4096       /* RFC 7888 section 5 */
+#define MAX_QUOTED 1000           /* bytes; what is longer goes as a literal: some servers' lines are short */
+#define MAX_LITERAL_MINUS 4096    /* RFC 7888 section 5 */
 #define FIRST_BYTES ((size_t)512) /* most commands fit */
 
 void imap_writer_init(struct imap_writer *writer, enum imap_literal_mode literals, bool is_utf8)

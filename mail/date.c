@@ -95,7 +95,7 @@ static bool parse_usual(struct span text, int64_t *seconds_out, int *offset_minu
 	    !take_digits(&text, 2, 2, &zone_hours) || !take_digits(&text, 2, 2, &zone_minutes) || text.len > 0) {
 		return false;
 	}
-	if (year < 1900 || !is_day_of(year, month, day) || hour > 23 || minute > 59 || second > 59 || zone_hours > 14 ||
+	if (year < 1970 || !is_day_of(year, month, day) || hour > 23 || minute > 59 || second > 59 || zone_hours > 14 ||
 	    zone_minutes > 59) {
 		return false;
 	}

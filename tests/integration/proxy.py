@@ -74,10 +74,13 @@ class Link:
         self.sent = bytearray()  # by the gateway
         self.received = bytearray()  # what the server's answers begin with
         self.is_open = True
+        self.flows = asyncio.Event()
+        self.flows.set()
         self._writers = (client, server)
 
     def end(self, with_reset: bool) -> None:
         self.is_open = False
+        self.flows.set()
         for writer in self._writers:
             if with_reset:
                 with contextlib.suppress(OSError):
@@ -102,6 +105,7 @@ class Proxy:
         self._certificate = certificate
         self._cut_at: int | None = None
         self._cut_on_command: bytes | None = None
+        self._cuts_again = False
         self._cut_with_reset = False
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -132,6 +136,13 @@ class Proxy:
     def resume(self) -> None:
         self._call(self._flows.set)
 
+    def hold(self, link: Link) -> None:
+        """As pause(), of one connection."""
+        self._call(link.flows.clear)
+
+    def release(self, link: Link) -> None:
+        self._call(link.flows.set)
+
     def cut(self, *, with_reset: bool = False) -> None:
         """Ends the connections that are open, in an orderly way or not."""
         self._call(lambda: self._end_all(with_reset))
@@ -141,8 +152,13 @@ class Proxy:
         self._cut_with_reset = with_reset
         self._cut_at = self.n_down + n_bytes
 
+    def cut_always(self, verb: bytes) -> None:
+        """As cut_on_command(), each time, until cut_never()."""
+        self._cut_on_command, self._cuts_again = verb, True
+
     def cut_never(self) -> None:
         self._cut_at = self._cut_on_command = None
+        self._cuts_again = False
 
     def cut_on_command(self, verb: bytes = b"", *, with_reset: bool = False) -> None:
         """Ends the connection on which the next bytes with verb in them come; the server does not see them."""
@@ -218,7 +234,8 @@ class Proxy:
                 if len(link.sent) < MAX_TRANSCRIPT:
                     link.sent += data
                 if self._cut_on_command is not None and self._cut_on_command in data:
-                    self._cut_on_command = None
+                    if not self._cuts_again:
+                        self._cut_on_command = None
                     link.end(self._cut_with_reset)
                     return
                 writer.write(data)
@@ -229,6 +246,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._flows.wait()
+                await link.flows.wait()
                 for at in range(0, len(data), self.slice):
                     piece = data[at : at + self.slice]
                     is_last = self._cut_at is not None and self.n_down + len(piece) >= self._cut_at

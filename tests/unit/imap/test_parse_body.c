@@ -20,7 +20,7 @@ static const struct parser_case plain[] = {
 	    "[] multipart/mixed multipart ([1]" TEXT_IS ", [2]" TEXT_IS ")"),
 	ROW("multipart",
 	    "(" TEXT "(" TEXT TEXT " \"alternative\" (\"boundary\" \"b\") (\"inline\" NIL) \"en\" \"l\") \"mixed\" "
-				   "(\"boundary\" \"c\") NIL NIL NIL)",
+	    "(\"boundary\" \"c\") NIL NIL NIL)",
 	    "[] multipart/mixed;boundary=c multipart ([1]" TEXT_IS
 	    ", [2] multipart/alternative;boundary=b disp=inline lang=en loc=l multipart ([2.1]" TEXT_IS
 	    ", [2.2]" TEXT_IS "))"),
