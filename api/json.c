@@ -1,7 +1,7 @@
-/* JSON values that cannot fail silently: see api/reply.h. */
+/* JSON values that cannot fail silently: see api/reply.h; large documents are written by
+ * json_writer.c. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "api/json.h"
 #include "api/reply.h"
@@ -48,38 +48,6 @@ json_t *api_json_text(struct span text)
 	}
 	gp_buffer_deinit(&repaired);
 	return value;
-}
-
-json_t *api_json_utc(int64_t seconds)
-{
-	return api_json_date(seconds, 0);
-}
-
-/* RFC 3339 has four digits for the year: what lies outside 0000 to 9999 is null. */
-json_t *api_json_date(int64_t seconds, int offset_minutes)
-{
-	/* a day less at both ends: the offset must not lead out either */
-	const int64_t least = INT64_C(-62167219200) + 86400, most = INT64_C(253402300799) - 86400;
-	struct tm tm;
-	char text[128], zone[32] = "Z";
-
-	if (seconds < least || seconds > most) {
-		return json_null();
-	}
-	if (offset_minutes <= -24 * 60 || offset_minutes >= 24 * 60) {
-		offset_minutes = 0;
-	}
-	if (offset_minutes != 0) {
-		int minutes = offset_minutes < 0 ? -offset_minutes : offset_minutes;
-		snprintf(zone, sizeof zone, "%c%02d:%02d", offset_minutes < 0 ? '-' : '+', minutes / 60, minutes % 60);
-	}
-	time_t local = (time_t)(seconds + (int64_t)offset_minutes * 60);
-	if (!gmtime_r(&local, &tm)) {
-		return json_null();
-	}
-	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d%s", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-		 tm.tm_hour, tm.tm_min, tm.tm_sec, zone);
-	return json_string(text);
 }
 
 json_t *api_json_number_string(uint64_t number)

@@ -47,9 +47,6 @@ json_t *api_json_text(struct span text);
 void api_json_set(json_t *object, const char *name, json_t *value);
 /* json_array_append_new(), likewise. */
 void api_json_append(json_t *array, json_t *value);
-/* RFC 3339, "2026-01-31T12:00:00Z", or with an offset in minutes; NULL: no memory. */
-json_t *api_json_utc(int64_t seconds);
-json_t *api_json_date(int64_t seconds, int offset_minutes);
 /* Decimal string. */
 json_t *api_json_number_string(uint64_t number);
 

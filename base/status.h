@@ -44,7 +44,7 @@
 	X(NO, "the IMAP server refused the command")                                                                   \
 	X(BAD, "the IMAP server did not understand the command")                                                       \
 	X(UNSUPPORTED, "the IMAP server cannot do this")                                                               \
-	X(STALE, "the mailbox changed while it was read")                                           \
+	X(STALE, "the mailbox changed while it was read")                                                              \
 	X(NOT_FOUND, "there is no such mailbox or message")                                                            \
 	X(UIDVALIDITY, "the mailbox has a new UIDVALIDITY")
 
