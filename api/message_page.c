@@ -170,14 +170,8 @@ static struct imap_fetch_spec fetch_spec(const struct api_page *page)
 
 static void next_batch(struct api_page *page);
 
-static void after_batch(struct api_page *page)
+static void finish_batches(struct api_page *page)
 {
-	bool is_full = page->rows.n_items >= page->limit;
-
-	if (page->has_more && !is_full && page->n_tested < API_PAGE_MAX_TESTED) {
-		next_batch(page);
-		return;
-	}
 	if (page->rows.n_items > page->limit) {
 		/* the page is full before the batch was used up: go on behind the last row */
 		api_rows_finish(&page->rows, page->limit);
@@ -197,12 +191,17 @@ static void on_batch(void *ctx, const struct gp_error *error)
 {
 	struct api_page *page = ctx;
 
-	if (api_job_check(page->job, error)) {
-		after_batch(page);
+	if (!api_job_check(page->job, error)) {
+		return;
+	}
+	if (page->has_more && page->rows.n_items < page->limit && page->n_tested < API_PAGE_MAX_TESTED) {
+		next_batch(page);
+	} else {
+		finish_batches(page);
 	}
 }
 
-/* The UIDs of the next batch; false when there are none left. */
+/* The UIDs of the next batch; none when there are none left. */
 static enum gp_status take_candidates(struct api_page *page, size_t n, size_t *n_out)
 {
 	enum gp_status status = GP_OK;
@@ -244,7 +243,7 @@ static void next_batch(struct api_page *page)
 		return;
 	}
 	if (n_taken == 0) {
-		after_batch(page);
+		finish_batches(page);
 		return;
 	}
 	page->n_tested += n_taken;

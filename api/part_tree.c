@@ -227,7 +227,7 @@ enum gp_status api_part_tree_new(const struct imap_body *body, struct gp_arena *
 			previous = parent;
 			parent = parent ? parent->parent : NULL;
 		}
-		at = at == body ? NULL : at->next;
+		at = !at || at == body ? NULL : at->next;
 	}
 	*root_out = root;
 	return GP_OK;

@@ -1,9 +1,12 @@
 #include "api/json_writer.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <cmocka.h>
 
 #include "api/json.h"
 #include "api/reply.h"
