@@ -128,7 +128,9 @@ void gp_timer_start_at(struct gp_timer *timer, uint64_t at_ms)
 		timers->heap = heap;
 		timers->size = size;
 	}
-	timer->at_ms = at_ms;
+	/* A moment that has passed is now: before it, it would go ahead of all that is due,
+	 * and one that starts itself so again would be the only one ever to fire. */
+	timer->at_ms = at_ms > timers->now_ms ? at_ms : timers->now_ms;
 	timer->sequence = ++timers->sequence;
 	timers->heap[timers->n_heap] = timer;
 	timers->n_heap++;

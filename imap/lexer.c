@@ -361,7 +361,7 @@ struct span imap_lexer_nstring(struct imap_lexer *lexer)
 	}
 	struct imap_token token;
 	next_seen(lexer, kind, &token);
-	if (token.kind == IMAP_TOKEN_ATOM && span_equal_text_nocase(token.text, "NIL")) {
+	if (token.kind == IMAP_TOKEN_ATOM && token.text.len == 3 && span_equal_text_nocase(token.text, "NIL")) {
 		return SPAN_NIL;
 	}
 	return imap_lexer_text(lexer, &token);

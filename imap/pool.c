@@ -23,19 +23,6 @@ void pool_lease_list_push(struct lease_list *list, struct imap_lease *lease)
 	list->n++;
 }
 
-static void push_front(struct lease_list *list, struct imap_lease *lease)
-{
-	lease->prev = NULL;
-	lease->next = list->first;
-	if (list->first) {
-		list->first->prev = lease;
-	} else {
-		list->last = lease;
-	}
-	list->first = lease;
-	list->n++;
-}
-
 void pool_lease_list_remove(struct lease_list *list, struct imap_lease *lease)
 {
 	if (lease->prev) {
@@ -79,16 +66,25 @@ static void leave_queue(struct imap_lease *lease)
 	lease->account->pool->n_waiting--;
 }
 
+static struct pool_account *account_find(struct imap_pool *pool, const struct imap_credential *credential)
+{
+	struct pool_account *account = *bucket_of(pool, credential);
+
+	while (account && !imap_credential_is_same(account->credential, credential)) {
+		account = account->bucket_next;
+	}
+	return account;
+}
+
 static struct pool_account *account_get(struct imap_pool *pool, struct imap_credential *credential)
 {
 	struct pool_account **bucket = bucket_of(pool, credential);
+	struct pool_account *account = account_find(pool, credential);
 
-	for (struct pool_account *account = *bucket; account; account = account->bucket_next) {
-		if (imap_credential_is_same(account->credential, credential)) {
-			return account;
-		}
+	if (account) {
+		return account;
 	}
-	struct pool_account *account = calloc(1, sizeof *account);
+	account = calloc(1, sizeof *account);
 	if (!account) {
 		return NULL;
 	}
@@ -318,6 +314,30 @@ static void retire_aged(struct pool_account *account)
 	}
 }
 
+static bool is_at_or_below(const char *selected, struct span mailbox, char delimiter)
+{
+	struct span name = span_of(selected);
+
+	if (!span_equal(span_slice(name, 0, mailbox.len), mailbox)) {
+		return false;
+	}
+	return name.len == mailbox.len || (delimiter && name.ptr[mailbox.len] == delimiter);
+}
+
+void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credential *credential, struct span mailbox,
+			      char delimiter)
+{
+	struct pool_account *account = account_find(pool, credential);
+	struct pool_session *next;
+
+	for (struct pool_session *s = account ? account->first_session : NULL; s; s = next) {
+		next = s->next;
+		if (is_usable(s) && s->mailbox && is_at_or_below(s->mailbox, mailbox, delimiter)) {
+			pool_session_retire(s);
+		}
+	}
+}
+
 /* The least loaded session that has the lease's mailbox open (any, if it needs none). */
 static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool allows_bulk)
 {
@@ -414,7 +434,7 @@ static struct pool_session *choose_bulk(struct pool_account *account, const stru
 		if (other) {
 			return other;
 		}
-		if (open_another(account)) {
+		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
 			return NULL; /* it is worth waiting for */
 		}
 		if (same) {
@@ -474,8 +494,11 @@ static void dispatch(struct gp_timer *timer)
 		pool_fail_waiting(account, account->pool->is_draining ? &draining : &no_memory);
 	}
 	if (account->waiting[1].first) {
-		gp_timer_start_at(&account->patience,
-				  account->waiting[1].first->waiting_since_ms + POOL_BULK_PATIENCE_MS);
+		uint64_t until_ms = account->waiting[1].first->waiting_since_ms + POOL_BULK_PATIENCE_MS;
+		/* Once it is over, a session that comes free is all that can help. */
+		if (until_ms > account->pool->config.timers->now_ms) {
+			gp_timer_start_at(&account->patience, until_ms);
+		}
 	}
 	account->is_dispatching = false;
 	pool_account_release(account);
@@ -503,14 +526,6 @@ static void wait_in_queue(struct imap_lease *lease)
 	lease->waiting_since_ms = account->pool->config.timers->now_ms;
 	account->pool->n_waiting++;
 	pool_dispatch_soon(account);
-}
-
-void pool_requeue(struct imap_lease *lease)
-{
-	lease->session = NULL;
-	lease->was_retried = true;
-	push_front(queue_of(lease), lease);
-	wait_in_queue(lease);
 }
 
 void pool_grant(struct imap_lease *lease)

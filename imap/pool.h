@@ -18,10 +18,11 @@
  * keep up says so and lets another one onto its session; and who has waited for
  * POOL_BULK_PATIENCE_MS shares in any case.
  *
- * Failures are the account's own: a server's connection limit lowers the account's
- * cap; GP_AUTH ends all leases that wait for that login. Idle sessions are kept
- * alive by NOOP and logged out after the idle timeout; sessions older than
- * GP_MAX_SESSION_AGE_MS take no new lease, so that a changed password takes hold.
+ * Nothing is tried twice here: a lease whose session was lost under SELECT fails with
+ * GP_LOST, and its owner knows whether to start again. Failures are the account's own: a server's connection limit
+ * lowers the account's cap; GP_AUTH ends all leases that wait for that login. Idle sessions are kept alive by NOOP and
+ * logged out after the idle timeout; sessions older than GP_MAX_SESSION_AGE_MS take no new lease, so that a changed
+ * password takes hold.
  */
 #ifndef GP_IMAP_POOL_H
 #define GP_IMAP_POOL_H
@@ -76,6 +77,12 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled);
 bool imap_lease_is_fresh(const struct imap_lease *lease);
 /* How long it waited for a session to be free, not counting connecting and selecting. */
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease);
+
+/* The mailbox was deleted, renamed or made, or is about to be: sessions of this
+ * credential that have it selected, or one below it (`delimiter` 0: only it), take no new
+ * lease, and log out at once or with their last one. */
+void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credential *credential, struct span mailbox,
+			      char delimiter);
 
 struct imap_pool_stats {
 	size_t n_accounts, n_sessions, n_leases, n_waiting;

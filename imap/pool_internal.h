@@ -32,8 +32,7 @@ struct imap_lease {
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
 	bool is_write, is_bulk;
-	bool is_stalled;  /* bulk: its reader does not keep up */
-	bool was_retried; /* its session died under SELECT once */
+	bool is_stalled; /* bulk: its reader does not keep up */
 	bool is_fresh;
 	enum lease_state state;
 	struct gp_timer deadline;
@@ -107,8 +106,6 @@ void pool_room_came_free(struct imap_pool *pool);
 bool pool_evict_for_starved(struct pool_session *session);
 /* Fails every waiting lease of the account. */
 void pool_fail_waiting(struct pool_account *account, const struct gp_error *error);
-/* Back to the front of the queue (its session died before it could be used). */
-void pool_requeue(struct imap_lease *lease);
 void pool_grant(struct imap_lease *lease);
 void pool_fail(struct imap_lease *lease, const struct gp_error *error);
 void pool_account_release(struct pool_account *account);

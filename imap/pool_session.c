@@ -56,21 +56,18 @@ static void connecting_failed(struct pool_account *account, const struct gp_erro
 	}
 }
 
-static void requeue_selecting(struct pool_session *self, const struct gp_error *error)
+/* Those who wait for the mailbox. Whether they try again is theirs to say. */
+static void fail_selecting(struct pool_session *self, const struct gp_error *error)
 {
-	struct imap_lease *next;
+	struct imap_lease *lease = self->leases.first;
 
-	for (struct imap_lease *lease = self->leases.first; lease; lease = next) {
-		next = lease->next;
-		if (lease->state != LEASE_SELECTING) {
-			continue;
-		}
-		pool_session_detach(self, lease, false);
-		if (error->status == GP_LOST && !lease->was_retried) {
-			pool_requeue(lease);
-		} else {
+	while (lease) {
+		if (lease->state == LEASE_SELECTING) {
+			pool_session_detach(self, lease, false);
 			pool_fail(lease, error);
-			next = self->leases.first; /* callbacks may have changed the list */
+			lease = self->leases.first; /* callbacks may have changed the list */
+		} else {
+			lease = lease->next;
 		}
 	}
 }
@@ -90,7 +87,7 @@ static void on_closed(void *ctx, const struct gp_error *error)
 	account->n_sessions--;
 	account->pool->n_sessions--;
 	account->pool->n_evicted -= self->is_evicted;
-	requeue_selecting(self, &copy);
+	fail_selecting(self, &copy);
 	gp_timer_start(&self->tick, 0);
 	pool_room_came_free(account->pool);
 	if (!was_ready) {
@@ -242,7 +239,7 @@ static void selecting_failed(struct pool_session *self, const struct gp_error *e
 	if (error->status == GP_LOST) {
 		self->is_retiring = true; /* `closed` follows: nobody is to choose it before */
 	}
-	requeue_selecting(self, error);
+	fail_selecting(self, error);
 }
 
 static void grant_selecting(struct pool_session *self)
