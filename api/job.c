@@ -73,16 +73,6 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		vsnprintf(text, sizeof text, detail, args);
 		va_end(args);
 	}
-	char whole[MAX_DETAIL];
-	if (job->so_far) {
-		snprintf(whole, sizeof whole, "%s; then: %s", job->so_far,
-			 detail                           ? text
-			 : error && error->text[0] != '\0' ? error->text
-							  : api_problem_title(problem));
-		detail = whole;
-	} else {
-		memcpy(whole, text, sizeof whole);
-	}
 	struct api_exchange *exchange = api_job_finish(job);
 	if (exchange->is_streaming) {
 		gp_log(GP_LOG_WARN, "http", "req=%s body breaks off: %s", exchange->request_id,
@@ -90,7 +80,7 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		exchange->ops->stream_end(exchange, false);
 		return;
 	}
-	api_reply_problem(exchange, problem, error, detail ? "%s" : NULL, whole);
+	api_reply_problem(exchange, problem, error, detail ? "%s" : NULL, text);
 }
 
 /* A stream whose reader leaves no room for a window: nothing is asked of the server. */
@@ -105,11 +95,6 @@ static void on_deadline(struct gp_timer *timer)
 	bool is_running = job->call || job->stream || job->beside[0] || job->beside[1];
 	struct gp_error error = {0};
 
-	if (job->report_less) {
-		stop_work(job, is_running);
-		job->report_less(job);
-		return;
-	}
 	gp_error_set(&error, GP_DEADLINE, "%s", gp_status_text(GP_DEADLINE));
 	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed;
 	count_wait(job);
@@ -140,12 +125,6 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 	/* what ends here may own the text */
 	struct gp_error error = *borrowed;
 
-	if (job->report_less) {
-		gp_log(GP_LOG_INFO, "http", "req=%s no report: %s", job->exchange->request_id,
-		       gp_status_name(error.status));
-		job->report_less(job);
-		return;
-	}
 	if (may_retry(job, &error)) {
 		gp_log(GP_LOG_DEBUG, "http", "req=%s retry: %s", job->exchange->request_id,
 		       gp_status_name(error.status));
@@ -232,10 +211,6 @@ static void run(struct api_job *job)
 {
 	const struct imap_selected *selected = api_job_selected(job);
 
-	if (job->report) {
-		job->report(job);
-		return;
-	}
 	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
 		api_job_fail(job, API_PROBLEM_GONE, NULL,
 			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
@@ -315,17 +290,6 @@ static void start_lease(struct api_job *job)
 	if (api_job_started(job, job->lease)) {
 		gp_timer_start_at(&job->deadline, spec.deadline_at_ms);
 	}
-}
-
-void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
-			 void (*report_less)(struct api_job *job))
-{
-	imap_lease_end(&job->lease, false);
-	job->mailbox_name = mailbox;
-	job->spec.is_write = false;
-	job->report = report;
-	job->report_less = report_less;
-	start_lease(job);
 }
 
 void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,
