@@ -23,8 +23,8 @@ static const char *const capability_names[] = {
 
 #define TO(name) (1u << IMAP_SESSION_##name)
 
-/* From every state but CLOSED there is also the arrow to CLOSED. */
-static const unsigned arrows[] = {
+/* From every state but CLOSED there is also the arrow to CLOSED. For an assert, which release builds leave out. */
+__attribute__((unused)) static const unsigned arrows[] = {
 	[IMAP_SESSION_NEW] = TO(CONNECTING),
 	[IMAP_SESSION_CONNECTING] = TO(GREETING),
 	[IMAP_SESSION_GREETING] = TO(STARTTLS) | TO(AUTHENTICATING),

@@ -71,8 +71,8 @@ static bool is_day_of(int year, int month, int day)
 }
 
 /* "Mon, 23 Nov 2026 10:11:12 +0100": the form of nearly all mail, twenty times as fast as
- * with GMime. Only what is plainly right, and what GMime reads alike (it takes no year
- * before 1970); all else is for parse_any(). */
+ * with GMime. Only what is plainly right, and what GMime reads alike (it refuses most
+ * years before 1970); all else is for parse_any(). */
 static bool parse_usual(struct span text, int64_t *seconds_out, int *offset_minutes_out)
 {
 	int day, year, hour, minute, second = 0, zone_hours, zone_minutes;

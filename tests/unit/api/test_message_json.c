@@ -287,7 +287,12 @@ static void deep_tree(void **state)
 		parts[i].first_child = i + 1 < n_parts ? &parts[i + 1] : NULL;
 	}
 	begin(&f, API_MEMBER_BIT(BODY_STRUCTURE));
-	write_row(&f, &row);
+	struct span rest = span_of(write_row(&f, &row));
+	size_t n_levels = 0;
+	for (ptrdiff_t at; (at = span_find(rest, S("subParts"))) >= 0; n_levels++) {
+		rest = span_from(rest, (size_t)at + 1);
+	}
+	assert_int_equal(n_levels, GP_MAX_IMAP_NESTING);
 	end(&f);
 }
 
@@ -346,7 +351,7 @@ static void rows(void **state)
 
 	begin(&f, API_MEMBER_BIT(UID));
 	api_rows_init(&page, false);
-	gp_buffer_init(&page.text, 4 * strlen("\"uid\":5") + 4);
+	gp_buffer_init(&page.text, 4 * strlen("\"uid\":5") + strlen("\"uid\":10"));
 	for (size_t i = 0; i < sizeof uids / sizeof uids[0]; i++) {
 		const struct imap_fetch row = {.uid = uids[i], .seq = (uint32_t)i + 1};
 		assert_int_equal(api_rows_add(&page, &f.view, &row, &parts, UINT32_MAX - uids[i]), GP_OK);
