@@ -66,12 +66,20 @@ static void on_gone(void *ctx)
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
 {
 	char text[MAX_DETAIL];
+	char whole[2 * MAX_DETAIL];
+	const char *told = NULL;
 
 	if (detail) {
 		va_list args;
 		va_start(args, detail);
 		vsnprintf(text, sizeof text, detail, args);
 		va_end(args);
+		told = text;
+	}
+	if (job->so_far) {
+		const char *why = error && error->text[0] != '\0' ? error->text : api_problem_title(problem);
+		snprintf(whole, sizeof whole, "%s; then: %s", job->so_far, told ? told : why);
+		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
 	if (exchange->is_streaming) {
@@ -80,7 +88,7 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		exchange->ops->stream_end(exchange, false);
 		return;
 	}
-	api_reply_problem(exchange, problem, error, detail ? "%s" : NULL, text);
+	api_reply_problem(exchange, problem, error, told ? "%s" : NULL, told);
 }
 
 /* A stream whose reader leaves no room for a window: nothing is asked of the server. */
@@ -95,6 +103,11 @@ static void on_deadline(struct gp_timer *timer)
 	bool is_running = job->call || job->stream || job->beside[0] || job->beside[1];
 	struct gp_error error = {0};
 
+	if (job->report_less) {
+		stop_work(job, is_running);
+		job->report_less(job);
+		return;
+	}
 	gp_error_set(&error, GP_DEADLINE, "%s", gp_status_text(GP_DEADLINE));
 	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed;
 	count_wait(job);
@@ -125,6 +138,12 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 	/* what ends here may own the text */
 	struct gp_error error = *borrowed;
 
+	if (job->report_less) {
+		gp_log(GP_LOG_INFO, "http", "req=%s no report: %s", job->exchange->request_id,
+		       gp_status_name(error.status));
+		job->report_less(job);
+		return;
+	}
 	if (may_retry(job, &error)) {
 		gp_log(GP_LOG_DEBUG, "http", "req=%s retry: %s", job->exchange->request_id,
 		       gp_status_name(error.status));
@@ -162,6 +181,10 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 {
 	if (!call_or_stream) {
 		struct gp_error error = {0};
+		if (job->report_less) {
+			job->report_less(job);
+			return false;
+		}
 		gp_error_set(&error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
 		return false;
@@ -211,6 +234,10 @@ static void run(struct api_job *job)
 {
 	const struct imap_selected *selected = api_job_selected(job);
 
+	if (job->report) {
+		job->report(job);
+		return;
+	}
 	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
 		api_job_fail(job, API_PROBLEM_GONE, NULL,
 			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
@@ -290,6 +317,17 @@ static void start_lease(struct api_job *job)
 	if (api_job_started(job, job->lease)) {
 		gp_timer_start_at(&job->deadline, spec.deadline_at_ms);
 	}
+}
+
+void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
+			 void (*report_less)(struct api_job *job))
+{
+	imap_lease_end(&job->lease, false);
+	job->mailbox_name = mailbox;
+	job->spec.is_write = false;
+	job->report = report;
+	job->report_less = report_less;
+	start_lease(job);
 }
 
 void *api_job_new(struct api_app *app, struct api_exchange *exchange, const struct api_target *target,

@@ -63,6 +63,12 @@ struct api_job {
 	bool has_run;             /* handler->run() was called since the last reset */
 	unsigned n_tries;
 	uint64_t leased_us, wait_started_us;
+	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
+	 * A problem of a later step tells it. */
+	const char *so_far;
+	/* set by api_job_report_from() */
+	void (*report)(struct api_job *job);
+	void (*report_less)(struct api_job *job);
 };
 
 /* A job of `size` bytes (>= sizeof(struct api_job)) in the exchange's arena; NULL
@@ -87,6 +93,15 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
  * handler->free, and returns the exchange, to be replied to at once. The job's memory
  * stays valid as long as the exchange does. */
 struct api_exchange *api_job_finish(struct api_job *job);
+/*
+ * The work is done, and the reply wants to tell of another mailbox: ends the lease, takes
+ * one of `mailbox` (UTF-8; lives as long as the job) for reading, and calls report().
+ * What fails from here on is no failure of the work: report_less() is called in place of
+ * a problem, also from within api_job_check() and at the deadline; it finishes the job
+ * and replies with what is known.
+ */
+void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
+			 void (*report_less)(struct api_job *job));
 /* For streams: the deadline from now on counts from the last progress. Also brings
  * Server-Timing up to date: call it before api_stream_begin(). */
 void api_job_touch(struct api_job *job);

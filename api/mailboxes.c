@@ -5,6 +5,8 @@
  * that leaves something open that depends on the others (which of several gets a
  * role, whether there are children) all names are listed too, without counts.
  */
+#include "api/mailboxes.h"
+
 #include <stdlib.h>
 
 #include "api/fields.h"
@@ -62,17 +64,10 @@ static const unsigned field_items[N_FIELDS] = {
 };
 
 struct mailboxes_job {
-	struct api_job job;
-	uint64_t fields;
-	unsigned status_items;
-	/* the list */
-	int subscribed;     /* -1: whether or not */
-	const char *role;   /* static; NULL: any */
-	struct span parent; /* NIL: any; empty: at the top */
-	/* one */
-	struct api_mailbox_ref ref;
-	json_t *found; /* own: what is known after the first step */
-	uint64_t open; /* the fields that the second step fills in */
+	struct api_mailbox_job one; /* first */
+	int subscribed;             /* -1: whether or not */
+	const char *role;           /* static; NULL: any */
+	struct span parent;         /* NIL: any; empty: at the top */
 };
 
 /* ---- one mailbox as JSON ---- */
@@ -312,7 +307,7 @@ static json_t *list_json(const struct mailboxes_job *self, const struct imap_mai
 			children = has_child_among(mailbox, sorted, n_mailboxes);
 		}
 		json_t *object = json_object();
-		set_members(object, self->fields, mailbox, &roles[i], children, arena);
+		set_members(object, self->one.fields, mailbox, &roles[i], children, arena);
 		api_json_append(list, object);
 	}
 	free(roles);
@@ -324,23 +319,23 @@ static void on_list(void *ctx, const struct gp_error *error, const struct imap_m
 {
 	struct mailboxes_job *self = ctx;
 
-	if (!api_job_check(&self->job, error)) {
+	if (!api_job_check(&self->one.job, error)) {
 		return;
 	}
-	json_t *list = list_json(self, mailboxes, n_mailboxes, &self->job.exchange->arena);
-	struct api_exchange *exchange = api_job_finish(&self->job);
+	json_t *list = list_json(self, mailboxes, n_mailboxes, &self->one.job.exchange->arena);
+	struct api_exchange *exchange = api_job_finish(&self->one.job);
 	json_t *reply = json_object();
 	api_json_set(reply, "mailboxes", list);
 	api_reply_json_tagged(exchange, reply);
 }
 
-static bool wants_rights(const struct mailboxes_job *self)
+static bool wants_rights(const struct api_mailbox_job *self)
 {
 	return api_fields_has(self->fields, FIELD_MY_RIGHTS) &&
 	       imap_session_can(api_job_session(&self->job), IMAP_CAP_ACL);
 }
 
-static void start_list(struct mailboxes_job *self, struct span pattern, bool has_details, imap_mailboxes_fn done)
+static void start_list(struct api_mailbox_job *self, struct span pattern, bool has_details, imap_mailboxes_fn done)
 {
 	const struct imap_list_spec list = {
 		.pattern = pattern,
@@ -355,20 +350,23 @@ static void start_list(struct mailboxes_job *self, struct span pattern, bool has
 
 static void run_list(struct api_job *job)
 {
-	start_list((struct mailboxes_job *)job, SPAN_LIT("*"), true, on_list);
+	start_list((struct api_mailbox_job *)job, SPAN_LIT("*"), true, on_list);
 }
 
 static const struct api_job_handler list_handler = {.run = run_list};
 
 /* ---- one ---- */
 
-static void reply_one(struct mailboxes_job *self)
+static unsigned items_of(uint64_t fields)
 {
-	json_t *found = self->found;
+	unsigned items = 0;
 
-	self->found = NULL;
-	struct api_exchange *exchange = api_job_finish(&self->job);
-	api_reply_json_tagged(exchange, found);
+	for (unsigned field = 0; field < N_FIELDS; field++) {
+		if (api_fields_has(fields, field)) {
+			items |= field_items[field];
+		}
+	}
+	return items;
 }
 
 static const struct imap_mailbox *find_mailbox(struct span name, const struct imap_mailbox *mailboxes,
@@ -385,7 +383,7 @@ static const struct imap_mailbox *find_mailbox(struct span name, const struct im
 /* The second step: what only the whole list tells. */
 static void on_others(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
-	struct mailboxes_job *self = ctx;
+	struct api_mailbox_job *self = ctx;
 
 	if (!api_job_check(&self->job, error)) {
 		return;
@@ -410,11 +408,11 @@ static void on_others(void *ctx, const struct gp_error *error, const struct imap
 	}
 	free(roles);
 	free(sorted);
-	reply_one(self);
+	self->on_mailbox(self);
 }
 
 /* Which of the wanted members depend on the other mailboxes. */
-static uint64_t open_fields(const struct mailboxes_job *self, const struct imap_mailbox *mailbox)
+static uint64_t open_fields(const struct api_mailbox_job *self, const struct imap_mailbox *mailbox)
 {
 	const uint64_t role_fields = (uint64_t)1 << FIELD_ROLE | (uint64_t)1 << FIELD_ROLE_SOURCE;
 	uint64_t open = 0;
@@ -430,7 +428,7 @@ static uint64_t open_fields(const struct mailboxes_job *self, const struct imap_
 
 static void on_one(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
-	struct mailboxes_job *self = ctx;
+	struct api_mailbox_job *self = ctx;
 	struct api_role role;
 
 	if (!api_job_check(&self->job, error)) {
@@ -438,10 +436,11 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	}
 	const struct imap_mailbox *mailbox = find_mailbox(self->job.mailbox_name, mailboxes, n_mailboxes);
 	if (!mailbox) {
-		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no mailbox '%s'",
-			     api_excerpt(self->job.mailbox_name).text);
+		self->on_mailbox(self);
 		return;
 	}
+	self->delimiter = mailbox->delimiter;
+	self->is_subscribed = (mailbox->attributes & IMAP_MAILBOX_SUBSCRIBED) != 0;
 	/* alone it gets the role that it is a candidate for, and so is right for INBOX and
 	 * for what is none; the others are open */
 	api_roles_assign(mailbox, 1, &role);
@@ -449,7 +448,7 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	set_members(self->found, self->fields, mailbox, &role, has_children(mailbox), &self->job.exchange->arena);
 	self->open = open_fields(self, mailbox);
 	if (self->open == 0) {
-		reply_one(self);
+		self->on_mailbox(self);
 		return;
 	}
 	start_list(self, SPAN_LIT("*"), false, on_others);
@@ -458,7 +457,7 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 /* @sent: the list tells which it is; its details come with the next step. */
 static void on_role(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
-	struct mailboxes_job *self = ctx;
+	struct api_mailbox_job *self = ctx;
 
 	if (!api_job_check(&self->job, error)) {
 		return;
@@ -477,50 +476,88 @@ static void on_role(void *ctx, const struct gp_error *error, const struct imap_m
 
 /* The mailbox is not selected: a name that is only a node of the hierarchy can be
  * asked for too, so the job itself is given none. */
-static void run_one(struct api_job *job)
+void api_mailbox_read(struct api_mailbox_job *self, const struct api_mailbox_ref *ref, uint64_t fields,
+		      void (*on_mailbox)(struct api_mailbox_job *self))
 {
-	struct mailboxes_job *self = (struct mailboxes_job *)job;
-
-	if (self->ref.role && strcmp(self->ref.role, "inbox") != 0) {
+	api_mailbox_forget(self);
+	self->ref = *ref;
+	self->fields = fields;
+	self->status_items = items_of(fields);
+	self->on_mailbox = on_mailbox;
+	if (ref->role && strcmp(ref->role, "inbox") != 0) {
 		start_list(self, SPAN_LIT("*"), false, on_role);
 		return;
 	}
-	job->mailbox_name = self->ref.role ? SPAN_LIT("INBOX") : self->ref.name;
-	start_list(self, job->mailbox_name, true, on_one);
+	self->job.mailbox_name = ref->role ? SPAN_LIT("INBOX") : ref->name;
+	start_list(self, self->job.mailbox_name, true, on_one);
+}
+
+void api_mailbox_forget(struct api_mailbox_job *self)
+{
+	json_decref(self->found);
+	self->found = NULL;
+	self->job.mailbox_name = SPAN_NIL;
+}
+
+json_t *api_mailbox_take(struct api_mailbox_job *self)
+{
+	json_t *found = self->found;
+
+	self->found = NULL;
+	return found;
+}
+
+json_t *api_mailbox_unlisted(struct api_mailbox_job *self)
+{
+	const struct imap_mailbox mailbox = {.name = self->job.mailbox_name, .delimiter = self->delimiter};
+	const struct api_role role = {NULL, NULL};
+	json_t *object = json_object();
+
+	set_members(object, self->fields, &mailbox, &role, -1, &self->job.exchange->arena);
+	return object;
+}
+
+uint64_t api_mailbox_fields_read(struct api_query *query)
+{
+	return api_fields_read(query, field_names, N_FIELDS, UINT64_MAX);
+}
+
+static void on_mailbox(struct api_mailbox_job *self)
+{
+	if (!self->found) {
+		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no mailbox '%s'",
+			     api_excerpt(self->job.mailbox_name).text);
+		return;
+	}
+	json_t *found = api_mailbox_take(self);
+	struct api_exchange *exchange = api_job_finish(&self->job);
+	api_reply_json_tagged(exchange, found);
+}
+
+static void run_one(struct api_job *job)
+{
+	struct api_mailbox_job *self = (struct api_mailbox_job *)job;
+	const struct api_mailbox_ref ref = self->ref;
+
+	api_mailbox_read(self, &ref, self->fields, on_mailbox);
 }
 
 static void reset_one(struct api_job *job)
 {
-	struct mailboxes_job *self = (struct mailboxes_job *)job;
-
-	json_decref(self->found);
-	self->found = NULL;
-	job->mailbox_name = SPAN_NIL;
+	api_mailbox_forget((struct api_mailbox_job *)job);
 }
 
 static const struct api_job_handler one_handler = {.run = run_one, .reset = reset_one, .free = reset_one};
 
 /* ---- requests ---- */
 
-static unsigned items_of(uint64_t fields)
-{
-	unsigned items = 0;
-
-	for (unsigned field = 0; field < N_FIELDS; field++) {
-		if (api_fields_has(fields, field)) {
-			items |= field_items[field];
-		}
-	}
-	return items;
-}
-
-static void start(struct mailboxes_job *self, struct api_request *request)
+static void start(struct api_job *job, struct api_request *request)
 {
 	if (api_query_finish(&request->query) != GP_OK) {
 		api_reply_error(request->exchange, &request->query.error);
 		return;
 	}
-	api_job_start(&self->job, &(struct api_job_spec){.is_write = false});
+	api_job_start(job, &(struct api_job_spec){.is_write = false});
 }
 
 void api_mailboxes_get(struct api_request *request)
@@ -532,8 +569,8 @@ void api_mailboxes_get(struct api_request *request)
 	if (!self) {
 		return;
 	}
-	self->fields = api_fields_read(query, field_names, N_FIELDS, UINT64_MAX);
-	self->status_items = api_query_bool(query, "counts", true) ? items_of(self->fields) : 0;
+	self->one.fields = api_mailbox_fields_read(query);
+	self->one.status_items = api_query_bool(query, "counts", true) ? items_of(self->one.fields) : 0;
 	self->subscribed = api_query_tristate(query, "subscribed");
 	self->parent = api_query_text(query, "parent");
 	struct span role = api_query_text(query, "role");
@@ -546,19 +583,18 @@ void api_mailboxes_get(struct api_request *request)
 				       api_excerpt(role).text);
 		}
 	}
-	start(self, request);
+	start(&self->one.job, request);
 }
 
 void api_mailbox_get(struct api_request *request)
 {
-	struct mailboxes_job *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
-						 sizeof *self, &one_handler);
+	struct api_mailbox_job *self = api_job_new(request->app, request->exchange, &request->target,
+						   request->credential, sizeof *self, &one_handler);
 
 	if (!self) {
 		return;
 	}
-	self->fields = api_fields_read(&request->query, field_names, N_FIELDS, UINT64_MAX);
-	self->status_items = items_of(self->fields);
+	self->fields = api_mailbox_fields_read(&request->query);
 	self->ref = request->mailbox;
-	start(self, request);
+	start(&self->job, request);
 }

@@ -184,6 +184,16 @@ const char *api_role_find(struct span name)
 	return NULL;
 }
 
+unsigned api_role_attribute(const char *role)
+{
+	for (size_t i = 0; i < N_ROLES; i++) {
+		if (strcmp(role, roles[i].role) == 0) {
+			return roles[i].attribute;
+		}
+	}
+	return 0;
+}
+
 const char *api_role_list(void)
 {
 	return "@inbox, @sent, @drafts, @trash, @junk, @archive, @flagged and @all";

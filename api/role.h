@@ -16,6 +16,8 @@ struct api_role {
 
 /* The static name of a role, NULL when there is none of this name. Case counts. */
 const char *api_role_find(struct span name);
+/* The attribute (enum imap_mailbox_attribute) by which a server says it; 0 for inbox. */
+unsigned api_role_attribute(const char *role);
 /* "@inbox, @sent, …", for people. */
 const char *api_role_list(void);
 

@@ -29,14 +29,19 @@ static const struct route routes[] = {
 	{"openapi.yaml", true, {{API_GET, api_openapi_get}}},
 	{"healthz", true, {{API_GET, api_healthz_get}}},
 	{"readyz", true, {{API_GET, api_readyz_get}}},
-	{"mailboxes", false, {{API_GET, api_mailboxes_get}}},
-	{"mailboxes/{mailbox}", false, {{API_GET, api_mailbox_get}}},
+	{"mailboxes", false, {{API_GET, api_mailboxes_get}, {API_POST, api_mailbox_post}}},
+	{"mailboxes/{mailbox}",
+	 false,
+	 {{API_GET, api_mailbox_get}, {API_PATCH, api_mailbox_patch}, {API_DELETE, api_mailbox_delete}}},
 };
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */
 static const struct route message_routes[] = {
 	{"", false, {{API_GET, api_messages_get}}},
-	{"{uid}", false, {{API_GET, api_message_get}, {API_PATCH, api_message_patch}}},
+	{"{uid}",
+	 false,
+	 {{API_GET, api_message_get}, {API_PATCH, api_message_patch}, {API_DELETE, api_message_delete}}},
+	{"{uid}/copy", false, {{API_POST, api_message_copy}}},
 	{"{uid}/raw", false, {{API_GET, api_message_raw_get}}},
 	{"{uid}/headers", false, {{API_GET, api_message_headers_get}}},
 	{"{uid}/text", false, {{API_GET, api_message_text_get}}},

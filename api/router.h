@@ -44,6 +44,10 @@ void api_readyz_get(struct api_request *request);
 /* api/mailboxes.c */
 void api_mailboxes_get(struct api_request *request);
 void api_mailbox_get(struct api_request *request);
+/* api/mailbox_write.c */
+void api_mailbox_post(struct api_request *request);
+void api_mailbox_patch(struct api_request *request);
+void api_mailbox_delete(struct api_request *request);
 /* api/message_list.c */
 void api_messages_get(struct api_request *request);
 /* api/message_get.c */
@@ -55,8 +59,12 @@ void api_message_part_get(struct api_request *request);
 void api_message_headers_get(struct api_request *request);
 void api_message_text_get(struct api_request *request);
 void api_message_html_get(struct api_request *request);
-/* api/message_keywords.c */
+/* api/message_patch.c */
 void api_message_patch(struct api_request *request);
+/* api/message_move.c */
+void api_message_copy(struct api_request *request);
+void api_message_delete(struct api_request *request);
+/* api/message_keywords.c */
 void api_message_keyword_put(struct api_request *request);
 void api_message_keyword_delete(struct api_request *request);
 

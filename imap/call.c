@@ -158,22 +158,27 @@ bool imap_error_is_expunged(const struct gp_error *error)
 	return imap_error_has_code(error, "EXPUNGEISSUED") || imap_error_has_text(error, "no longer exist");
 }
 
-struct gp_error imap_error_for_mailbox(const struct gp_error *error)
+bool imap_error_says_no_mailbox(const struct gp_error *error)
 {
 	static const char *const phrases[] = {"doesn't exist", "does not exist", "no such mailbox", "unknown mailbox"};
+	bool is_said = false;
+
+	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++) {
+		is_said |= imap_error_has_text(error, phrases[i]);
+	}
+	/* A permission that is wanting is said so, even where the text hides it. */
+	return is_said && !imap_error_has_code(error, "NOPERM");
+}
+
+struct gp_error imap_error_for_mailbox(const struct gp_error *error)
+{
 	struct gp_error found = *error;
 
 	if (error->status != GP_NO) {
 		return found;
 	}
-	if (error->code[0] == '\0' || imap_error_has_code(error, "NONEXISTENT")) {
+	if (error->code[0] == '\0' || imap_error_has_code(error, "NONEXISTENT") || imap_error_says_no_mailbox(error)) {
 		found.status = GP_NOT_FOUND;
-	}
-	/* A permission that is wanting is said so, even where the text hides it. */
-	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++) {
-		if (imap_error_has_text(error, phrases[i]) && !imap_error_has_code(error, "NOPERM")) {
-			found.status = GP_NOT_FOUND;
-		}
 	}
 	if (found.status == GP_NOT_FOUND && imap_error_has_text(error, "throttled")) {
 		found.status = GP_THROTTLED;

@@ -124,6 +124,8 @@ bool imap_error_has_code(const struct gp_error *error, const char *code);
 bool imap_error_has_text(const struct gp_error *error, const char *needle);
 /* A NO that says that messages are gone, and not that something failed. */
 bool imap_error_is_expunged(const struct gp_error *error);
+/* The text says that there is no such mailbox, and the code not that it may not be seen. */
+bool imap_error_says_no_mailbox(const struct gp_error *error);
 /* A NO about a mailbox that is not there: GP_NOT_FOUND takes the place of GP_NO. */
 struct gp_error imap_error_for_mailbox(const struct gp_error *error);
 

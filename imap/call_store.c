@@ -1,4 +1,4 @@
-/* UID STORE of flags, not silent, with UNCHANGEDSINCE (RFC 7162). */
+/* UID STORE of flags, with UNCHANGEDSINCE (RFC 7162). */
 #include <stdlib.h>
 
 #include "imap/call_internal.h"
@@ -16,12 +16,14 @@ struct store_call {
 	enum imap_store_mode mode;
 	const struct span *flags; /* arena */
 	size_t n_flags;
+	bool is_silent;
 	bool has_unchanged_since;
 	uint64_t unchanged_since;
 };
 
 static enum gp_status send_store(struct store_call *self)
 {
+	static const char *const words[2][2] = {{"+FLAGS", "+FLAGS.SILENT"}, {"-FLAGS", "-FLAGS.SILENT"}};
 	struct imap_uidset rest = imap_call_uidset_part(&self->uids, self->at, self->uids.n_ranges);
 	struct imap_command_spec spec = {
 		.kind = IMAP_COMMAND_FETCH, .uids = &rest, .row_items = IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ};
@@ -38,7 +40,7 @@ static enum gp_status send_store(struct store_call *self)
 		imap_writer_number(writer, self->unchanged_since);
 		imap_writer_close(writer);
 	}
-	imap_writer_word(writer, self->mode == IMAP_STORE_ADD ? "+FLAGS" : "-FLAGS");
+	imap_writer_word(writer, words[self->mode == IMAP_STORE_REMOVE][self->is_silent]);
 	imap_writer_flags(writer, self->flags, self->n_flags);
 	imap_call_step_submit(step);
 	return GP_OK;
@@ -148,6 +150,7 @@ static bool copy_spec(struct store_call *self, const struct imap_store_spec *spe
 	self->flags = flags;
 	self->n_flags = spec->n_flags;
 	self->mode = spec->mode;
+	self->is_silent = spec->is_silent;
 	self->has_unchanged_since = spec->has_unchanged_since;
 	self->unchanged_since = spec->unchanged_since;
 	/* Without flags there is nothing to change: no set, no command. */

@@ -75,6 +75,18 @@ typedef void (*imap_status_fn)(void *ctx, const struct gp_error *error, const st
 struct imap_call *imap_status_start(struct imap_session *session, struct span mailbox, unsigned items,
 				    imap_status_fn done, void *ctx);
 
+/* Writes to the mailboxes themselves. A mailbox that is not there is GP_NOT_FOUND, where
+ * the server says so; any other refusal stays GP_NO. `special_use` is one of the
+ * attributes above, or 0; with one it is GP_UNSUPPORTED where CREATE-SPECIAL-USE is not
+ * offered. */
+struct imap_call *imap_create_start(struct imap_session *session, struct span mailbox, unsigned special_use,
+				    imap_done_fn done, void *ctx);
+struct imap_call *imap_rename_start(struct imap_session *session, struct span mailbox, struct span new_name,
+				    imap_done_fn done, void *ctx);
+struct imap_call *imap_delete_start(struct imap_session *session, struct span mailbox, imap_done_fn done, void *ctx);
+struct imap_call *imap_subscribe_start(struct imap_session *session, struct span mailbox, bool is_subscribed,
+				       imap_done_fn done, void *ctx);
+
 /* ---- messages ---- */
 
 struct imap_section_spec {
@@ -110,15 +122,32 @@ struct imap_store_spec {
 	enum imap_store_mode mode;
 	const struct span *flags; /* "\\Seen" or keywords, checked by imap_is_keyword() */
 	size_t n_flags;
+	bool is_silent;           /* .SILENT: rows come only for what UNCHANGEDSINCE or others changed */
 	bool has_unchanged_since; /* only where CONDSTORE is in force */
 	uint64_t unchanged_since;
 };
 
-/* UID STORE, not silent: rows bring the new flags and MODSEQ. `modified` (borrowed,
+/* UID STORE. Unless silent, rows bring the new flags and MODSEQ. `modified` (borrowed,
  * maybe empty) are the UIDs that UNCHANGEDSINCE refused. */
 typedef void (*imap_store_fn)(void *ctx, const struct gp_error *error, const struct imap_uidset *modified);
 struct imap_call *imap_store_start(struct imap_session *session, const struct imap_store_spec *spec, imap_row_fn row,
 				   imap_store_fn done, void *ctx);
+
+/* Where a copy is: zeros when the server did not say. */
+struct imap_copied {
+	uint32_t uidvalidity, uid;
+};
+
+/* UID COPY, or UID MOVE (GP_UNSUPPORTED where it is not offered), of one message.
+ * GP_NOT_FOUND: there is no such mailbox. A message that is gone is no error to servers: they answer OK and no
+ * COPYUID. `copied` is there on an error too: a MOVE that failed may have copied before. */
+typedef void (*imap_copy_fn)(void *ctx, const struct gp_error *error, const struct imap_copied *copied);
+struct imap_call *imap_copy_start(struct imap_session *session, uint32_t uid, struct span mailbox, bool is_move,
+				  imap_copy_fn done, void *ctx);
+
+/* UID EXPUNGE of one message: removes it if it is marked \Deleted, and nothing else.
+ * GP_UNSUPPORTED without UIDPLUS: an EXPUNGE without UIDs would remove what others marked. */
+struct imap_call *imap_expunge_start(struct imap_session *session, uint32_t uid, imap_done_fn done, void *ctx);
 
 /* UID SEARCH: by ESEARCH where offered, CHARSET UTF-8 only when needed, with the
  * fallbacks for servers that lie about either. `uids` is borrowed; NULL on error. */

@@ -167,6 +167,7 @@ enum imap_command_kind {
 	IMAP_COMMAND_STATUS, /* the STATUS row whose raw name is that of `mailbox` */
 	IMAP_COMMAND_NAMESPACE,
 	IMAP_COMMAND_MYRIGHTS,
+	IMAP_COMMAND_COPY,   /* COPY, MOVE, EXPUNGE: the untagged OK with COPYUID */
 	IMAP_COMMAND_SELECT, /* barrier; changes the selected mailbox */
 };
 

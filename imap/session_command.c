@@ -429,6 +429,7 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 	case IMAP_COMMAND_LIST:
 	case IMAP_COMMAND_LSUB:
 	case IMAP_COMMAND_NAMESPACE:
+	case IMAP_COMMAND_COPY:
 		return true;
 	case IMAP_COMMAND_PLAIN:
 	case IMAP_COMMAND_FETCH:

@@ -344,6 +344,10 @@ static void on_condition(struct imap_session *session, const struct imap_respons
 		imap_session_learn_capability_text(session, response->code.value);
 	} else if (response->condition == IMAP_OK) {
 		imap_session_apply_code(session, &response->code);
+		if (span_equal_text_nocase(response->code.name, "COPYUID")) {
+			/* of a MOVE, RFC 6851 section 4.3; of a COPY it is in the tagged OK */
+			route_to_oldest(session, IMAP_COMMAND_COPY, response);
+		}
 	}
 }
 

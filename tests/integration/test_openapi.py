@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +19,9 @@ from openapi_check import ROOT, Description, Operation, with_stranger
 DESCRIPTION = Description.load()
 OPERATIONS = list(DESCRIPTION.operations())
 PATCH = b'{"keywords":{"$flagged":true}}'
+COPY = b'{"mailbox":"Trash"}'
 JSON = {"Content-Type": "application/json"}
+NUMBERS = itertools.count(1)
 
 # For each operation without its "Short", targets on the demo mailbox that must be answered with 2xx.
 TARGETS: dict[str, list[str]] = {
@@ -27,6 +31,9 @@ TARGETS: dict[str, list[str]] = {
     "getReadiness": ["/readyz"],
     "listMailboxes": ["/mailboxes", "/mailboxes?counts=0", "/mailboxes?role=sent&fields=name,role", "/mailboxes?pretty=1"],
     "getMailbox": ["/mailboxes/INBOX", "/mailboxes/@junk", "/mailboxes/R%C3%A9sum%C3%A9s", "/mailboxes/Work?fields=state"],
+    "createMailbox": ["/mailboxes", "/mailboxes?fields=name,href&pretty=1"],
+    "patchMailbox": ["/mailboxes/R%C3%A9sum%C3%A9s", "/mailboxes/@junk?fields=isSubscribed", "/mailboxes/@sent"],
+    "deleteMailbox": ["/mailboxes/OpenAPI%20gone"],
     "listMessages": [
         "{base}",
         "{base}?limit=200&preview=1&body=text,html",
@@ -38,6 +45,8 @@ TARGETS: dict[str, list[str]] = {
     ],
     "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
     "patchMessage": ["{base}/7"],
+    "deleteMessage": ["{base}/{new}", "{base}/{new}?permanent=1"],
+    "copyMessage": ["{base}/7/copy"],
     "getRaw": ["{base}/7/raw", "{base}/7/raw?download=1"],
     "getHeaders": [f"{{base}}/{uid}/headers" for uid in range(1, 37)],
     "getText": [f"{{base}}/{uid}/text" for uid in range(1, 37)],
@@ -49,17 +58,32 @@ TARGETS: dict[str, list[str]] = {
 
 
 def fill(operation: Operation, target: str) -> str:
-    """A target of the table for the long or the short address."""
+    """A target of the table for the long or the short address. "{new}" is a message that may go."""
+    mailbox = "Drafts" if "{new}" in target else "INBOX"
     if not operation.name.endswith("Short"):
-        return target.replace("{base}", "/mailboxes/INBOX/messages")
+        return target.replace("{base}", f"/mailboxes/{mailbox}/messages")
     target = target.replace("{base}", "/messages")
     is_list = operation.name == "listMessagesShort"
-    return target + ("&" if "?" in target else "?") + "mailbox=INBOX" if is_list or "/7" in target else target
+    return target + ("&" if "?" in target else "?") + f"mailbox={mailbox}" if is_list or "/7" in target or "{new}" in target else target
 
 
 def send(client: Client, operation: Operation, target: str, headers: dict[str, str] | None = None) -> Response:
-    body = PATCH if operation.method == "PATCH" else None
-    return client.request(operation.method, target, body, (JSON if body else {}) | (headers or {}))
+    body = PATCH if operation.method == "PATCH" else COPY if operation.path.endswith("/copy") else None
+    if "{new}" in target:
+        copy = client.request("POST", "/messages/8/copy", b'{"mailbox":"Drafts"}', JSON)
+        target = target.replace("{new}", str(copy.json().get("uid", 1)))
+    if operation.name == "createMailbox":
+        body = json.dumps({"name": f"OpenAPI {next(NUMBERS)}", "role": None, "isSubscribed": True}).encode()
+    elif operation.name == "patchMailbox":
+        body = b'{"isSubscribed":true}'
+    elif operation.name == "deleteMailbox":  # what is to go is there (again)
+        client.request("POST", "/mailboxes", b'{"name":"OpenAPI gone"}', JSON)
+    response = client.request(operation.method, target, body, (JSON if body else {}) | (headers or {}))
+    if operation.name == "createMailbox" and response.status == 201:
+        assert client.delete(response.header("Location") or "").status == 204
+    elif operation.name == "deleteMailbox" and response.status != 204:
+        client.delete("/mailboxes/OpenAPI%20gone")
+    return response
 
 
 
@@ -101,6 +125,8 @@ def test_query_parameters(demo: Client, operation: Operation) -> None:
     everywhere = {p["name"]: p for o in OPERATIONS for p in DESCRIPTION.parameters(o) if p["in"] == "query"}
     own = {p["name"]: p for p in DESCRIPTION.parameters(operation) if p["in"] == "query"}
     target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
+    created = {"createMailbox": 201, "copyMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
+    usual = created.get(operation.name.removesuffix("Short"), 200)
     for name in (*everywhere, "nonesuch", "Pretty"):
         if name == "mailbox" and name in own:
             continue
@@ -111,7 +137,7 @@ def test_query_parameters(demo: Client, operation: Operation) -> None:
         DESCRIPTION.reply(operation.method, asked, response)
         if parameter:
             # These values are good ones, but need not fit this server or mailbox.
-            expected = {"uidValidity": 410, "cursor": 400, "threadId": 422}.get(name, 200)
+            expected = {"uidValidity": 410, "cursor": 400, "threadId": 422}.get(name, usual)
             assert response.status == expected, f"{asked}: {response.body!r}"
         else:
             assert response.status == 400 and name in response.json()["detail"], f"{asked}: {response.body!r}"
@@ -142,6 +168,8 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (400, "GET", "/messages/0", {}, None),
     (400, "GET", "/messages/7/parts/x", {}, None),
     (400, "GET", "/messages/%zz", {}, None),
+    (400, "POST", "/mailboxes", JSON, b'{"name":""}'),
+    (400, "PATCH", "/mailboxes/Work", JSON, b'{"role":null}'),
     (400, "PATCH", "/messages/7", JSON, b"{"),
     (400, "PATCH", "/messages/7", JSON, b'{"keyword":{}}'),
     (403, "PUT", "/messages/7/keywords/$seen", {"Origin": "https://elsewhere.example"}, None),
@@ -155,17 +183,34 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (404, "GET", "/messages/7/parts/9", {}, None),
     (404, "PATCH", "/messages/4000000000", JSON, PATCH),
     (404, "DELETE", "/messages/4000000000/keywords/$seen", {}, None),
+    (404, "DELETE", "/messages/4000000000", {}, None),
+    (404, "POST", "/messages/4000000000/copy", JSON, COPY),
+    (404, "POST", "/messages/7/copy", JSON, b'{"mailbox":"Nowhere"}'),
+    (404, "PATCH", "/messages/7", JSON, b'{"mailbox":"Nowhere"}'),
+    (400, "POST", "/messages/7/copy", JSON, b'{"mailbox":"@trash","x":1}'),
+    (400, "DELETE", "/messages/7?permanent=maybe", {}, None),
+    (412, "DELETE", "/messages/7", {"If-Match": '"1.7.1"'}, None),
+    (415, "POST", "/messages/7/copy", {"Content-Type": "text/plain"}, COPY),
+    (404, "PATCH", "/mailboxes/Nowhere", JSON, b'{"name":"Elsewhere"}'),
+    (404, "DELETE", "/mailboxes/Nowhere", {}, None),
+    (409, "POST", "/mailboxes", JSON, b'{"name":"Sent"}'),
+    (409, "PATCH", "/mailboxes/Work", JSON, b'{"name":"Sent"}'),
+    (409, "DELETE", "/mailboxes/@inbox", {}, None),
     (410, "GET", "/messages/7?uidValidity=1", {}, None),
     (410, "GET", "/messages/7/parts/2?uidValidity=1", {}, None),
     (410, "GET", "/mailboxes/INBOX/messages?uidValidity=1", {}, None),
     (410, "PUT", "/messages/7/keywords/$seen?uidValidity=1", {}, None),
     (412, "PATCH", "/messages/7", JSON | {"If-Match": '"1.7.1"'}, PATCH),
     (412, "PUT", "/messages/7/keywords/$seen", {"If-Match": '"1.7.1"'}, None),
+    (412, "PATCH", "/mailboxes/Work", JSON | {"If-Match": '"x"'}, b'{"isSubscribed":true}'),
+    (412, "DELETE", "/mailboxes/Work", {"If-Match": '"x"'}, None),
     (413, "PATCH", "/messages/7", JSON, b" " * 1_100_000 + PATCH),
     (414, "GET", "/messages/7?mailbox=" + "x" * 9000, {}, None),
+    (415, "POST", "/mailboxes", {"Content-Type": "text/plain"}, b'{"name":"x"}'),
     (415, "PATCH", "/messages/7", {"Content-Type": "text/plain"}, PATCH),
     (416, "GET", "/messages/7/raw", {"Range": "bytes=99999999-"}, None),
     (416, "GET", "/mailboxes/INBOX/messages/7/parts/2", {"Range": "bytes=99999999-"}, None),
+    (422, "POST", "/mailboxes", JSON, b'{"name":"x","role":"inbox"}'),
     (422, "GET", "/messages", {}, None),
     (422, "GET", "/messages?mailbox=INBOX&mailbox=Sent", {}, None),
     (422, "GET", "/messages?mailbox=INBOX&threadId=T1", {}, None),
@@ -297,6 +342,8 @@ def test_no_member_goes_unnoticed(demo: Client) -> None:
         ("Service", demo.get("/").json()),
         ("MessageHeaders", demo.get("/messages/2/headers").json()),
         ("ChangedMessage", demo.patch("/messages/8", {}).json()),
+        ("Mailbox", demo.patch("/mailboxes/@sent", {}).json()),
+        ("PlacedMessage", demo.request("POST", "/messages/8/copy", COPY, JSON).json()),
         ("Problem", demo.get("/messages/4000000000").json()),
     ]
     for name, body in replies:
@@ -313,7 +360,7 @@ def test_all_members_come_unless_fields_picks(demo: Client) -> None:
     mailbox = set(schemas["Mailbox"]["properties"])
     for one in demo.get("/mailboxes").json()["mailboxes"]:
         assert set(one) == mailbox
-    assert set(schemas["MailboxField"]["enum"]) == mailbox
+    assert set(schemas["MailboxField"]["enum"]) == mailbox == set(demo.patch("/mailboxes/@sent", {}).json())
     base = set(schemas["MessageMembers"]["properties"])
     structure = {"bodyStructure", "textBody", "htmlBody"}
     assert set(demo.get("/messages/7").json()) == base | {"preview", "bodyValues", "headers"}

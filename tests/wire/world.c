@@ -332,6 +332,22 @@ static void log_in_as(struct world *world, size_t number, const char *user, cons
 	gp_buffer_deinit(&expected);
 }
 
+/* A word of the list: "UIDPLUS" is no "ID". */
+static bool offers(const char *capabilities, struct span word)
+{
+	struct span rest = span_of(capabilities);
+
+	while (rest.len > 0) {
+		ptrdiff_t space = span_find_char(rest, ' ');
+		size_t len = space < 0 ? rest.len : (size_t)space;
+		if (span_equal(span_slice(rest, 0, len), word)) {
+			return true;
+		}
+		rest = span_from(rest, space < 0 ? len : len + 1);
+	}
+	return false;
+}
+
 void world_log_in(struct world *world, size_t number, const char *text)
 {
 	const char *rest = text;
@@ -351,7 +367,7 @@ void world_log_in(struct world *world, size_t number, const char *text)
 	world_send(world, number, gp_buffer_span(&greeting));
 	log_in_as(world, number, user, capabilities);
 	world_flush(world);
-	if (span_find(span_of(capabilities), SPAN_LIT("ID")) >= 0) {
+	if (offers(capabilities, SPAN_LIT("ID"))) {
 		world_expect_line(world, number, "$login " ID_LINE);
 		gp_buffer_truncate(&greeting, 0);
 		must(gp_buffer_printf(&greeting, "* ID NIL\r\n%s OK\r\n", world_variable(world, SPAN_LIT("login"))));

@@ -18,6 +18,9 @@
 		(void)request;                                                                                         \
 		abort();                                                                                               \
 	}
+HANDLER(api_mailbox_post)
+HANDLER(api_mailbox_patch)
+HANDLER(api_mailbox_delete)
 HANDLER(api_messages_get)
 HANDLER(api_message_get)
 HANDLER(api_message_raw_get)
@@ -26,6 +29,8 @@ HANDLER(api_message_headers_get)
 HANDLER(api_message_text_get)
 HANDLER(api_message_html_get)
 HANDLER(api_message_patch)
+HANDLER(api_message_copy)
+HANDLER(api_message_delete)
 HANDLER(api_message_keyword_put)
 HANDLER(api_message_keyword_delete)
 

@@ -43,6 +43,9 @@ static void note(struct api_request *request, const char *handler)
 	{                                                                                                              \
 		note(request, #name);                                                                                  \
 	}
+HANDLER(api_mailbox_post)
+HANDLER(api_mailbox_patch)
+HANDLER(api_mailbox_delete)
 HANDLER(api_messages_get)
 HANDLER(api_message_get)
 HANDLER(api_message_raw_get)
@@ -51,6 +54,8 @@ HANDLER(api_message_headers_get)
 HANDLER(api_message_text_get)
 HANDLER(api_message_html_get)
 HANDLER(api_message_patch)
+HANDLER(api_message_copy)
+HANDLER(api_message_delete)
 HANDLER(api_message_keyword_put)
 HANDLER(api_message_keyword_delete)
 
@@ -82,12 +87,16 @@ static void routes(void **state)
 		{"HEAD", "/messages/7", "api_message_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/4294967294", "api_message_get", "INBOX", "", 4294967294u, "", "", 0},
 		{"PATCH", "/messages/7?uidValidity=3", "api_message_patch", "INBOX", "", 7, "", "", 3},
+		{"DELETE", "/messages/7", "api_message_delete", "INBOX", "", 7, "", "", 0},
+		{"POST", "/mailboxes/@sent/messages/7/copy", "api_message_copy", "", "sent", 7, "", "", 0},
 		{"GET", "/messages/7/raw", "api_message_raw_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/7/headers", "api_message_headers_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/7/text", "api_message_text_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/7/html", "api_message_html_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/7/parts/1.2.10", "api_message_part_get", "INBOX", "", 7, "1.2.10", "", 0},
 		{"PUT", "/messages/7/keywords/$flagged", "api_message_keyword_put", "INBOX", "", 7, "", "$flagged", 0},
+		{"PATCH", "/mailboxes/Work%2F2024", "api_mailbox_patch", "Work/2024", "", 0, "", "", 0},
+		{"DELETE", "/mailboxes/@trash", "api_mailbox_delete", "", "trash", 0, "", "", 0},
 		{"DELETE", "/mailboxes/a/messages/7/keywords/%24seen", "api_message_keyword_delete", "a", "", 7, "",
 		 "$seen", 0},
 		/* roles are plain, names are encoded */
@@ -205,7 +214,9 @@ static void allowed_methods(void **state)
 {
 	static const char *const cases[][2] = {
 		{"/", "GET, HEAD, OPTIONS"},
-		{"/messages/7", "GET, HEAD, PATCH, OPTIONS"},
+		{"/mailboxes", "GET, HEAD, POST, OPTIONS"},
+		{"/mailboxes/a", "GET, HEAD, PATCH, DELETE, OPTIONS"},
+		{"/messages/7", "GET, HEAD, PATCH, DELETE, OPTIONS"},
 		{"/messages/7/keywords/x", "PUT, DELETE, OPTIONS"},
 	};
 	static const char *const methods[] = {"OPTIONS", "TRACE"};

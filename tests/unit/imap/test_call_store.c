@@ -6,6 +6,7 @@ struct store_case {
 	enum imap_store_mode mode;
 	const char *flags[3];
 	bool is_conditional;
+	bool is_silent;
 };
 
 static void on_stored(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
@@ -35,6 +36,7 @@ static struct imap_call *start_store(struct fixture *f, const void *spec_pointer
 					     .mode = c->mode,
 					     .flags = flags,
 					     .n_flags = n,
+					     .is_silent = c->is_silent,
 					     .has_unchanged_since = c->is_conditional,
 					     .unchanged_since = 12345678901};
 	struct imap_call *call = imap_store_start(f->fake->session, &spec, script_on_row, on_stored, f);
@@ -48,12 +50,14 @@ static struct imap_call *start_store(struct fixture *f, const void *spec_pointer
 #define THREE "* 3 EXISTS\r\n"
 #define THREE_MODSEQ "* 3 EXISTS\r\n* OK [HIGHESTMODSEQ 5] ok\r\n"
 
-static const struct store_case add = {"4,7:9", IMAP_STORE_ADD, {"\\Seen", "$x"}, false};
-static const struct store_case take = {"4,7:9", IMAP_STORE_REMOVE, {"\\Seen"}, false};
-static const struct store_case no_flags = {"4", IMAP_STORE_ADD, {NULL}, false};
-static const struct store_case no_uids = {"", IMAP_STORE_ADD, {"\\Seen"}, false};
-static const struct store_case bad_flag = {"4", IMAP_STORE_ADD, {"a b"}, false};
-static const struct store_case if_unchanged = {"4,7:9", IMAP_STORE_ADD, {"\\Seen"}, true};
+static const struct store_case add = {"4,7:9", IMAP_STORE_ADD, {"\\Seen", "$x"}, false, false};
+static const struct store_case take = {"4,7:9", IMAP_STORE_REMOVE, {"\\Seen"}, false, false};
+static const struct store_case add_silent = {"4", IMAP_STORE_ADD, {"\\Deleted"}, false, true};
+static const struct store_case take_silent = {"4", IMAP_STORE_REMOVE, {"\\Deleted"}, false, true};
+static const struct store_case no_flags = {"4", IMAP_STORE_ADD, {NULL}, false, false};
+static const struct store_case no_uids = {"", IMAP_STORE_ADD, {"\\Seen"}, false, false};
+static const struct store_case bad_flag = {"4", IMAP_STORE_ADD, {"a b"}, false, false};
+static const struct store_case if_unchanged = {"4,7:9", IMAP_STORE_ADD, {"\\Seen"}, true, false};
 
 static void test_store(void **state)
 {
@@ -73,6 +77,20 @@ static void test_store(void **state)
 		 .start = start_store,
 		 .spec = &take,
 		 .steps = {C("UID STORE 4,7:9 -FLAGS (\\Seen)"), S("$ OK\r\n")},
+		 .expected = "done OK []\n"},
+		{.name = "add, silent",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_store,
+		 .spec = &add_silent,
+		 .steps = {C("UID STORE 4 +FLAGS.SILENT (\\Deleted)"), S("$ OK\r\n")},
+		 .expected = "done OK []\n"},
+		{.name = "remove, silent",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_store,
+		 .spec = &take_silent,
+		 .steps = {C("UID STORE 4 -FLAGS.SILENT (\\Deleted)"), S("$ OK\r\n")},
 		 .expected = "done OK []\n"},
 		{.name = "no flags",
 		 .capabilities = PLAIN,

@@ -1,0 +1,295 @@
+#include "api/message_change.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/conditional.h"
+
+#define MAX_NOTE 256
+#define MAX_MAILBOX_NAME ((size_t)1024)
+
+static struct api_change *change_of(void *ctx)
+{
+	return ctx;
+}
+
+static void change_reset(struct api_job *job)
+{
+	struct api_change *self = change_of(job);
+
+	imap_uidset_deinit(&self->uids);
+	gp_buffer_deinit(&self->message);
+	self->has_row = self->is_clearing = self->lacks_keyword = self->is_permanent = self->remains = false;
+	self->modseq = self->unchanged_since = 0;
+	self->copied = (struct imap_copied){0, 0};
+	self->etag[0] = '\0';
+}
+
+void api_change_on_row(void *ctx, const struct imap_fetch *row)
+{
+	struct api_change *self = change_of(ctx);
+	const struct api_message_version version = {.uidvalidity = api_job_selected(&self->job)->uidvalidity,
+						    .uid = row->uid,
+						    .modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0,
+						    .flags = row->flags,
+						    .n_flags = row->n_flags};
+
+	self->has_row = true;
+	self->modseq = version.modseq;
+	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+		self->etag[0] = '\0';
+	}
+	if (row->items & IMAP_ITEM_FLAGS) {
+		self->lacks_keyword = false;
+		for (size_t i = 0; i < self->n_set; i++) {
+			self->lacks_keyword |= !api_row_has_flag(row, self->set[i]);
+		}
+	}
+}
+
+void api_change_fail_not_found(struct api_change *self)
+{
+	api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here", self->uid);
+}
+
+void api_change_fail_precondition(struct api_change *self)
+{
+	api_job_fail(&self->job, API_PROBLEM_PRECONDITION_FAILED, NULL,
+		     "the message has been changed since: read it again");
+}
+
+bool api_change_is_allowed(struct api_change *self)
+{
+	if (!api_job_selected(&self->job)->is_read_only) {
+		return true;
+	}
+	api_job_fail(&self->job, API_PROBLEM_FORBIDDEN, NULL, "the mailbox is read-only for this account");
+	return false;
+}
+
+void api_change_note(struct api_change *self, const char *format, ...)
+{
+	char text[MAX_NOTE];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	const char *before = self->job.so_far;
+	const char *note = gp_arena_printf(&self->job.exchange->arena, "%s%s%s", before ? before : "",
+					   before ? ", and " : "", text);
+	if (note) {
+		self->job.so_far = note;
+	}
+}
+
+bool api_change_is_guarded(const struct api_change *self)
+{
+	return !span_is_nil(self->if_match) && self->modseq > 0;
+}
+
+/* ---- the message as it now is ---- */
+
+static enum gp_status write_message(struct api_change *self, const struct imap_fetch *row)
+{
+	struct api_exchange *exchange = self->job.exchange;
+	struct api_message_view view;
+	struct api_message_parts parts;
+	struct api_json_writer writer;
+	enum gp_status status = api_message_view_init(&view, self->members, &exchange->arena, self->job.mailbox_name,
+						      api_job_selected(&self->job)->uidvalidity);
+
+	if (status == GP_OK) {
+		status = api_message_parts(row, &exchange->arena, &parts);
+	}
+	if (status != GP_OK) {
+		return status;
+	}
+	gp_buffer_init(&self->message, GP_MAX_JSON_REPLY);
+	api_json_writer_init(&writer, &self->message, exchange->is_pretty, 0);
+	api_json_writer_object(&writer);
+	api_message_write_facts(&writer, &view, row);
+	api_message_write_content(&writer, &view, row, &parts);
+	api_json_writer_object_end(&writer);
+	return api_json_writer_finish(&writer);
+}
+
+static void on_result_row(void *ctx, const struct imap_fetch *row)
+{
+	struct api_change *self = change_of(ctx);
+
+	if (!self->has_row) {
+		api_change_on_row(self, row);
+		self->written = write_message(self, row);
+	}
+}
+
+static void on_result(void *ctx, const struct gp_error *error)
+{
+	struct api_change *self = change_of(ctx);
+	bool has_moved = self->job.report_less != NULL;
+
+	if (!api_job_check(&self->job, error)) {
+		return;
+	}
+	if (has_moved && (!self->has_row || self->written != GP_OK)) {
+		self->job.report_less(&self->job);
+		return;
+	}
+	if (!self->has_row) {
+		api_change_fail_not_found(self);
+		return;
+	}
+	if (!has_moved && self->lacks_keyword) {
+		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
+			     "the IMAP server did not keep every keyword: this mailbox allows no new ones");
+		return;
+	}
+	struct api_exchange *exchange = self->job.exchange;
+	enum gp_status written = self->written;
+	struct gp_buffer message = self->message; /* taken: the job's end must not free it */
+	gp_buffer_init(&self->message, GP_MAX_JSON_REPLY);
+	if (written == GP_OK) {
+		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	}
+	if (has_moved) {
+		api_header_add(exchange, "Location",
+			       api_message_href(&exchange->arena, self->job.mailbox_name, self->copied.uid, ""));
+	}
+	api_job_finish(&self->job);
+	api_reply_written_json(exchange, 200, written, &message);
+}
+
+void api_change_show(struct api_change *self)
+{
+	struct imap_fetch_spec spec = {.uids = &self->uids, .items = api_message_items(self->members)};
+
+	self->has_row = false;
+	spec.n_fields = api_message_fields(self->members, &spec.fields);
+	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, on_result_row, on_result, self);
+	api_job_started(&self->job, self->job.call);
+}
+
+/* ---- what the server has now ---- */
+
+static void on_look(void *ctx, const struct gp_error *error)
+{
+	struct api_change *self = change_of(ctx);
+
+	if (api_job_check(&self->job, error)) {
+		(self->has_row ? self->next : self->gone)(self);
+	}
+}
+
+void api_change_look(struct api_change *self, api_change_fn next, api_change_fn gone)
+{
+	const struct imap_fetch_spec spec = {.uids = &self->uids,
+					     .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ};
+
+	self->has_row = false;
+	self->next = next;
+	self->gone = gone;
+	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, api_change_on_row, on_look, self);
+	api_job_started(&self->job, self->job.call);
+}
+
+static void act(struct api_change *self)
+{
+	if (!api_match_allows(self->if_match, self->etag)) {
+		api_change_fail_precondition(self);
+		return;
+	}
+	self->act(self);
+}
+
+static void change_run(struct api_job *job)
+{
+	struct api_change *self = change_of(job);
+
+	if (imap_uidset_add(&self->uids, self->uid, self->uid) != GP_OK) {
+		api_job_fail(job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
+	self->source = job->mailbox_name;
+	self->source_uidvalidity = api_job_selected(job)->uidvalidity;
+	if (self->prepare) {
+		self->prepare(self);
+	} else {
+		api_change_look(self, act, api_change_fail_not_found);
+	}
+}
+
+void api_change_prepared(struct api_change *self)
+{
+	api_change_look(self, act, api_change_fail_not_found);
+}
+
+static const struct api_job_handler change_handler = {.run = change_run, .reset = change_reset, .free = change_reset};
+
+/* ---- requests ---- */
+
+struct api_change *api_change_new(struct api_request *request, api_change_fn action)
+{
+	struct api_change *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
+					      sizeof *self, &change_handler);
+
+	if (self) {
+		self->uid = request->uid;
+		self->act = action;
+		self->if_match = request->exchange->ops->header(request->exchange, "If-Match");
+	}
+	return self;
+}
+
+void api_change_read_fields(struct api_change *self, struct api_query *query)
+{
+	self->members = api_fields_read(query, api_message_member_names, API_N_MEMBERS, API_MEMBERS_LIST);
+	if (self->members & (API_MEMBER_BIT(HEADERS) | API_MEMBER_BIT(BODY_VALUES) | API_MEMBER_BIT(PREVIEW))) {
+		api_query_fail(query, "'fields' takes neither headers, bodyValues nor preview here");
+	}
+}
+
+void api_change_start(struct api_request *request, struct api_change *self)
+{
+	if (api_query_finish(&request->query) != GP_OK) {
+		api_reply_error(request->exchange, &request->query.error);
+		return;
+	}
+	const struct api_job_spec spec = {.mailbox = request->mailbox,
+					  .is_write = true,
+					  .has_uidvalidity = request->has_uidvalidity,
+					  .uidvalidity = request->uidvalidity};
+	api_job_start(&self->job, &spec);
+}
+
+/* 1 to 1024 bytes without control characters, as in a path. */
+static bool is_mailbox_name(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.ptr[i];
+		if (c < 0x20 || c == 0x7F) {
+			return false;
+		}
+	}
+	return name.len > 0 && name.len <= MAX_MAILBOX_NAME;
+}
+
+bool api_change_read_target(struct api_change *self, const json_t *mailbox)
+{
+	struct api_exchange *exchange = self->job.exchange;
+	struct span name = span_make(json_string_value(mailbox), json_string_length(mailbox));
+
+	if (!json_is_string(mailbox) || !is_mailbox_name(name)) {
+		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL,
+				  "'mailbox' must be a mailbox's full name: 1 to %zu bytes, no control characters",
+				  MAX_MAILBOX_NAME);
+		return false;
+	}
+	if (span_equal_text_nocase(name, "INBOX")) {
+		self->target = SPAN_LIT("INBOX");
+	} else if (!gp_arena_copy(&exchange->arena, name, &self->target)) {
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return false;
+	}
+	return true;
+}
