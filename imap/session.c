@@ -254,6 +254,9 @@ static void on_closed(void *ctx, const struct gp_error *error)
 		imap_session_close(session, &session->bye);
 	} else if (session->state == IMAP_SESSION_LOGOUT) {
 		imap_session_fail(session, GP_LOST, "logged out");
+	} else if (session->state == IMAP_SESSION_READY && error->status == GP_TLS) {
+		/* A server that dies or gives up does not say goodbye in TLS: it is lost like any other. */
+		imap_session_fail(session, GP_LOST, error->text);
 	} else {
 		imap_session_close(session, error);
 	}

@@ -215,8 +215,8 @@ static void test_lost(void **state)
 		const char *code, *text;
 	} cases[] = {
 		{"", GP_LOST, GP_LOST, "", "cut"},
-		{"", GP_TLS, GP_TLS, "", "cut"},
-		{"* 1 FETCH (UID 7 BODY[] {100}\r\nabc", GP_TLS, GP_TLS, "", "cut"},
+		{"", GP_TLS, GP_LOST, "", "cut"},
+		{"* 1 FETCH (UID 7 BODY[] {100}\r\nabc", GP_TLS, GP_LOST, "", "cut"},
 		{"$ O", GP_LOST, GP_LOST, "", "cut"},
 		{"* BYE Disconnected for inactivity.\r\n", GP_LOST, GP_LOST, "", "Disconnected for inactivity."},
 		{"* BYE [UNAVAILABLE] Restart\r\n", GP_LOST, GP_LOST, "UNAVAILABLE", "Restart"},
