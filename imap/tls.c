@@ -168,7 +168,11 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 
 static bool is_fresh(SSL_SESSION *session)
 {
-	long age = (long)time(NULL) - SSL_SESSION_get_time(session);
+#if OPENSSL_VERSION_NUMBER >= 0x30300000L
+	time_t age = time(NULL) - SSL_SESSION_get_time_ex(session);
+#else
+	time_t age = time(NULL) - (time_t)SSL_SESSION_get_time(session);
+#endif
 
 	return SSL_SESSION_is_resumable(session) && age >= 0 && age < MAX_SESSION_AGE_S;
 }
