@@ -240,14 +240,20 @@ static bool is_inbox(const struct imap_mailbox *mailbox)
 }
 
 /* The leaf of a name that stands where programs put their special mailboxes: at the
- * top, under INBOX, or under a root in brackets ("[Gmail]"). NIL elsewhere: "Work/Sent"
- * is somebody's own. */
+ * top, also of the personal namespace, under INBOX, or under a root in brackets
+ * ("[Gmail]"). NIL elsewhere: "Work/Sent" is somebody's own. */
 static struct span special_leaf(const struct imap_mailbox *mailbox)
 {
 	struct span name = mailbox->name;
 	ptrdiff_t at = mailbox->delimiter ? span_find_char(name, mailbox->delimiter) : -1;
 
 	if (at < 0) {
+		return name;
+	}
+	if (mailbox->attributes & IMAP_MAILBOX_AT_TOP) {
+		while (span_find_char(name, mailbox->delimiter) >= 0) {
+			name = span_from(name, (size_t)span_find_char(name, mailbox->delimiter) + 1);
+		}
 		return name;
 	}
 	struct span root = span_slice(name, 0, (size_t)at), leaf = span_from(name, (size_t)at + 1);

@@ -471,6 +471,17 @@ static bool must_ask_plain(struct list_call *self)
 	return self->is_again;
 }
 
+static bool is_at_top(const struct list_call *self, const struct imap_mailbox *mailbox)
+{
+	const char *prefix = imap_session_personal_prefix(self->base.session);
+
+	if (!prefix || !span_starts_with(mailbox->name, prefix)) {
+		return false;
+	}
+	struct span rest = span_from(mailbox->name, strlen(prefix));
+	return rest.len > 0 && (mailbox->delimiter == 0 || span_find_char(rest, mailbox->delimiter) < 0);
+}
+
 static enum gp_status build(struct list_call *self)
 {
 	size_t n = 0;
@@ -485,6 +496,9 @@ static enum gp_status build(struct list_call *self)
 		*mailbox = entry->mailbox;
 		if (entry->is_subscribed) {
 			mailbox->attributes |= IMAP_MAILBOX_SUBSCRIBED;
+		}
+		if (is_at_top(self, mailbox)) {
+			mailbox->attributes |= IMAP_MAILBOX_AT_TOP;
 		}
 		if (mailbox->attributes & IMAP_MAILBOX_HASCHILDREN) {
 			mailbox->attributes &= ~(unsigned)IMAP_MAILBOX_HASNOCHILDREN;

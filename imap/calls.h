@@ -35,6 +35,7 @@ enum imap_mailbox_attribute {
 	IMAP_MAILBOX_HASNOCHILDREN = 1 << 2, /* also \NoInferiors */
 	IMAP_MAILBOX_SUBSCRIBED = 1 << 3,
 	IMAP_MAILBOX_NOINFERIORS = 1 << 4,
+	IMAP_MAILBOX_AT_TOP = 1 << 5, /* directly under the personal namespace's prefix (RFC 2342) */
 	/* special use (RFC 6154) */
 	IMAP_MAILBOX_ALL = 1 << 8,
 	IMAP_MAILBOX_ARCHIVE = 1 << 9,

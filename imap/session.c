@@ -161,6 +161,11 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 	return session->has_capability[capability] && !session->is_disabled[capability];
 }
 
+const char *imap_session_personal_prefix(const struct imap_session *session)
+{
+	return session->personal_prefix;
+}
+
 void imap_session_disable(struct imap_session *session, enum imap_capability capability)
 {
 	session->is_disabled[capability] = true;
@@ -424,6 +429,7 @@ void imap_session_free(struct imap_session **session)
 	imap_session_drop_all(self);
 	imap_session_deselect(self);
 	imap_parser_free(&self->parser);
+	free(self->personal_prefix);
 	gp_buffer_deinit(&self->out);
 	imap_credential_unref(&self->credential);
 	free(self);

@@ -131,6 +131,9 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 /* Some servers offer what they cannot do: stop using it in this session. */
 void imap_session_disable(struct imap_session *session, enum imap_capability capability);
 struct gp_timers *imap_session_timers(const struct imap_session *session);
+/* The prefix of the account's personal namespace, in UTF-8 ("", "INBOX."); NULL until
+ * the server has told. */
+const char *imap_session_personal_prefix(const struct imap_session *session);
 /* Commands in flight or in the queue. */
 size_t imap_session_n_commands(const struct imap_session *session);
 /* A number for the log. */

@@ -94,6 +94,7 @@ struct imap_session {
 	struct gp_error error;            /* CLOSED: why */
 	struct gp_error bye;              /* status GP_OK: none came */
 	bool is_closed_told;
+	char *personal_prefix; /* own: UTF-8; NULL: not known */
 	uint64_t ready_at_ms, last_received_ms;
 	uint64_t silent_since_ms;                       /* something is in flight, and no byte came since */
 	uint64_t n_rows_dropped, n_stray_continuations; /* for the log */

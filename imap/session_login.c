@@ -17,6 +17,7 @@
 
 #include "base/limits.h"
 #include "imap/session_internal.h"
+#include "imap/utf7.h"
 
 #define MAX_PLAIN_MESSAGE 2050 /* NUL, user name, NUL, password: 1024 bytes each */
 
@@ -199,6 +200,53 @@ static void learn_from_tagged(struct imap_session *session, const struct imap_re
 
 /* ---- after the login ---- */
 
+static void on_namespace(void *ctx, const struct imap_response *response)
+{
+	struct imap_session *session = ctx;
+
+	for (size_t i = 0; i < response->n_namespaces && !session->personal_prefix; i++) {
+		const struct imap_namespace *space = &response->namespaces[i];
+		struct gp_buffer prefix;
+		gp_buffer_init(&prefix, 4 * GP_KIB);
+		if (space->kind == IMAP_NS_PERSONAL && imap_utf7_decode(space->prefix, &prefix) == GP_OK) {
+			session->personal_prefix = gp_buffer_take(&prefix, NULL);
+		}
+		gp_buffer_deinit(&prefix);
+	}
+}
+
+static void on_settled(void *ctx, const struct imap_result *result)
+{
+	(void)ctx;
+	(void)result; /* an account works without either */
+}
+
+/*
+ * What every session asks first, ahead of its users' commands and in the same write:
+ * mod-sequences for all mailboxes (RFC 7162 section 3.1) and where the account's own
+ * mailboxes are. Nothing is enabled that is not on this list, whatever is offered.
+ */
+static void settle(struct imap_session *session)
+{
+	struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN, .done = on_settled, .ctx = session};
+
+	if (imap_session_can(session, IMAP_CAP_ENABLE) && imap_session_can(session, IMAP_CAP_CONDSTORE)) {
+		struct imap_command *command = imap_command_new(session, "ENABLE", &spec);
+		if (command) {
+			imap_writer_word(imap_command_writer(command), "CONDSTORE");
+			imap_command_submit(command);
+		}
+	}
+	if (imap_session_can(session, IMAP_CAP_NAMESPACE)) {
+		spec.kind = IMAP_COMMAND_NAMESPACE;
+		spec.untagged = on_namespace;
+		struct imap_command *command = imap_command_new(session, "NAMESPACE", &spec);
+		if (command) {
+			imap_command_submit(command);
+		}
+	}
+}
+
 static void become_ready(struct imap_session *session)
 {
 	gp_timer_stop(&session->connect_timer);
@@ -206,6 +254,7 @@ static void become_ready(struct imap_session *session)
 	session->ready_at_ms = session->timers->now_ms;
 	session->is_idle_due = false;
 	imap_session_start_turn(session);
+	settle(session);
 	if (session->events->ready) {
 		session->events->ready(session->ctx);
 	}
