@@ -6,7 +6,8 @@
 #define ALLOWED_HEADERS                                                                                                \
 	"Authorization, Cache-Control, Content-Type, If-Match, If-None-Match, If-Range, Last-Event-ID, Range, "        \
 	"X-Request-Id"
-#define EXPOSED_HEADERS "ETag, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, Retry-After"
+#define EXPOSED_HEADERS                                                                                                \
+	"ETag, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, Retry-After"
 #define PREFLIGHT_SECONDS "7200" /* browsers keep it no longer */
 
 static struct span without_suffix(struct span s, const char *suffix)
