@@ -130,6 +130,8 @@ def test_uidvalidity(alice: Client, dovecot: Dovecot) -> None:
         now = int(client.response("UIDVALIDITY")[1][0])
         seed.append(client, mailbox, map(seed.plain, range(5)))
     assert now != validity
+    if dovecot.version >= (2, 4):
+        pytest.skip("a session of Dovecot 2.4 reads on in the deleted mailbox that it has open, and tells nobody")
     for target in (
         listing(mailbox, uidValidity=validity),
         f"/messages/1?mailbox={quote(mailbox)}&uidValidity={validity}",

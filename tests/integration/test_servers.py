@@ -32,8 +32,8 @@ def test_implicit_tls_starttls_and_clear_text(start_gateway: StartGateway, own_d
         client = start_gateway(*options).client("demo", "demo")
         answers.append([demo_answer(client, target) for target in ("/mailboxes", "/messages/7", "/messages/7/raw")])
         n_logins += 1
-        log = own_dovecot.wait_for_log(rf"(Login: user=<demo>(.|\n)*){{{n_logins}}}")
-        last = [line for line in log.splitlines() if "Login: user=<demo>" in line][-1]
+        log = own_dovecot.wait_for_log(rf"((?:Login|Logged in): user=<demo>(.|\n)*){{{n_logins}}}")
+        last = [line for line in log.splitlines() if re.search("(Login|Logged in): user=<demo>", line)][-1]
         assert f", {kind}, session" in last
         wrong = start_gateway(*options).client("demo", "wrong")
         refused(wrong.get("/mailboxes"), 401)
@@ -45,7 +45,7 @@ def test_server_that_wants_tls_first(start_gateway: StartGateway) -> None:
         ca = ["--imap-ca-file", str(server.ca_file)]
         client = start_gateway("--imap-url", server.imap_url, *ca).client("alice", "secret")
         assert good(client.get("/mailboxes/INBOX"))["name"] == "INBOX"
-        assert server.wait_for_log("Login: user=<alice>.* TLS")
+        assert server.wait_for_log("(Login|Logged in): user=<alice>.* TLS")
 
 
 # ---- servers that can little ----
