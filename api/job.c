@@ -219,7 +219,7 @@ void api_job_pause(struct api_job *job)
 
 void api_job_touch(struct api_job *job)
 {
-	if (job->wait_started_us != 0) {
+	if (job->wait_started_us != 0 || job->append) {
 		count_wait(job);
 		begin_wait(job);
 	}
@@ -296,9 +296,8 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	bool is_selected = !span_is_nil(place_of(job).mailbox);
-
-	if (!is_selected || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	/* What is uploaded reads nothing. */
+	if (place_of(job).is_alone || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}
