@@ -222,6 +222,7 @@ void fake_exchange_set_body(struct fake_exchange *fake, struct span body)
 void fake_exchange_set_upload(struct fake_exchange *fake, int64_t len)
 {
 	fake->exchange.is_upload = true;
+	fake->exchange.body = SPAN_NIL;
 	fake->exchange.upload_length = len;
 }
 
