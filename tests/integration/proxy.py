@@ -112,6 +112,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
+        self._up_flows = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -137,6 +138,13 @@ class Proxy:
 
     def resume(self) -> None:
         self._call(self._flows.set)
+
+    def pause_up(self) -> None:
+        """What the gateway sends is not read: it stays with the gateway when the kernel's buffers are full."""
+        self._call(self._up_flows.clear)
+
+    def resume_up(self) -> None:
+        self._call(self._up_flows.set)
 
     def hold(self, link: Link) -> None:
         """As pause(), of one connection."""
@@ -202,6 +210,7 @@ class Proxy:
 
     async def _start(self) -> None:
         self._flows.set()
+        self._up_flows.set()
         context = None
         if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -214,6 +223,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self._flows.set()
+        self._up_flows.set()
         self._end_all(with_reset=True)
         for task in self._tasks:
             task.cancel()
@@ -242,6 +252,7 @@ class Proxy:
     async def _up(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
+                await self._up_flows.wait()
                 if self._cut_up_at is not None and self.n_up + len(data) >= self._cut_up_at:
                     writer.write(data[: self._cut_up_at - self.n_up])
                     await writer.drain()

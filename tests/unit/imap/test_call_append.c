@@ -48,7 +48,8 @@ static const struct imap_append_events events = {.room = on_room, .done = on_don
 static void start(struct upload *upload, const char *capabilities, uint64_t size)
 {
 	static const struct span flags[] = {{"\\Seen", 5}, {"Work", 4}};
-	const struct imap_append_spec spec = {.mailbox = SPAN_LIT("Arch ive"), .flags = flags, .n_flags = 2, .size = size};
+	const struct imap_append_spec spec = {
+		.mailbox = SPAN_LIT("Arch ive"), .flags = flags, .n_flags = 2, .size = size};
 
 	memset(upload, 0, sizeof *upload);
 	upload->fake = fake_session_ready(capabilities);
