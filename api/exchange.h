@@ -35,6 +35,7 @@ struct api_header {
 };
 
 struct api_app;
+struct api_idempotent;
 struct api_exchange;
 
 struct api_stream_events {
@@ -100,6 +101,7 @@ struct api_exchange {
 	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
 	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
 	uint64_t n_json_failures;   /* see api_json_set() */
+	struct api_idempotent *idempotent; /* link: the Idempotency-Key that it holds; see api/idempotency.h */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);

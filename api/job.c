@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
 #include "base/limits.h"
@@ -75,7 +76,10 @@ struct api_exchange *api_job_finish(struct api_job *job)
 
 static void on_gone(void *ctx)
 {
-	(void)api_job_finish(ctx);
+	struct api_job *job = ctx;
+
+	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
+	(void)api_job_finish(job);
 }
 
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)

@@ -15,6 +15,8 @@
  *                    it is not, for a while       502: nothing was appended
  *                    it cannot be told            502 with "outcome":"unknown"
  *
+ * With an Idempotency-Key whose first request was lost, the look comes first.
+ *
  * A handler makes one with api_append_new(), gives it a message (or the request's own
  * body), and starts it. With `prepare` it does something else first, in as many steps and
  * on as many sessions as it likes (api_job_move_to()), and ends that in
@@ -55,6 +57,7 @@ struct api_append {
 	bool is_held;  /* it is in `message`, not in the request's body to come */
 	struct gp_buffer message;
 	bool is_begun; /* upload_begin() was called */
+	bool is_again; /* sent before under this Idempotency-Key, and its answer was lost */
 
 	/* one run */
 	struct api_append_trace trace;
@@ -93,7 +96,8 @@ void api_append_reply(struct api_append *self);
 /* The answer was lost, or did not say where: looks in the mailbox, and replies or goes on. */
 void api_append_probe(struct api_append *self);
 void api_append_probe_reset(struct api_append *self);
-/* For message_append.c: it is there. */
+/* For message_append.c: it is there; it is not, and is to be sent. */
 void api_append_arrived(struct api_append *self);
+void api_append_send_again(struct api_append *self);
 
 #endif

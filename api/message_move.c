@@ -16,6 +16,7 @@
  * during it. UID EXPUNGE is believed when the message is gone.
  */
 #include "api/body.h"
+#include "api/idempotency.h"
 #include "api/message_change.h"
 #include "api/role.h"
 
@@ -316,7 +317,7 @@ void api_message_copy(struct api_request *request)
 		is_good = api_change_read_target(self, json_object_get(body, "mailbox"));
 	}
 	json_decref(body);
-	if (is_good) {
+	if (is_good && api_idempotency_enter(request)) {
 		api_change_start(request, self);
 	}
 }

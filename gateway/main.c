@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "api/idempotency.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
 #include "gateway/http_server.h"
@@ -36,6 +37,7 @@ struct program {
 	struct imap_tls_context *tls; /* own */
 	struct imap_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_idempotency *idempotency; /* own */
 	struct http_server *server;   /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
@@ -137,11 +139,16 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	if (status != GP_OK) {
 		return status;
 	}
+	program->idempotency = api_idempotency_new(&program->loop.timers);
+	if (!program->idempotency) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
+	}
 	program->app = (struct api_app){
 		.pool = program->pool,
 		.timers = &program->loop.timers,
 		.now_us = gateway_now_us,
 		.request_timeout_ms = options->request_timeout_ms,
+		.idempotency = program->idempotency,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.upstream_name = options->endpoint.host,
@@ -187,6 +194,7 @@ static int run(struct program *program)
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}
+	api_idempotency_free(&program->idempotency);
 	/* The network's transports finish their close in here. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/idempotency.h"
 #include "base/limits.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
@@ -63,6 +64,7 @@ void world_open(struct world *world)
 				      .timers = fake_timers(world->network),
 				      .now_us = now_us,
 				      .request_timeout_ms = world->request_timeout_ms,
+				      .idempotency = api_idempotency_new(fake_timers(world->network)),
 				      .upstream_name = "imap.test"};
 }
 
@@ -103,6 +105,7 @@ void world_close(struct world *world)
 	world_advance(world, AFTERWARDS_MS);
 	check_pool(world, true);
 	imap_pool_free(&world->pool);
+	api_idempotency_free(&world->app.idempotency);
 	fake_network_free(&world->network);
 	for (size_t i = 0; i < WORLD_MAX_CONNECTIONS; i++) {
 		gp_buffer_deinit(&world->connections[i].unread);
