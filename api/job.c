@@ -337,6 +337,10 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 static void start_lease(struct api_job *job)
 {
 	const struct api_job_place place = place_of(job);
+
+	if (!gp_timer_is_running(&job->deadline)) {
+		gp_timer_start(&job->deadline, job->app->request_timeout_ms); /* it was paused */
+	}
 	const struct imap_lease_spec spec = {
 		.credential = job->credential,
 		.mailbox = place.mailbox,

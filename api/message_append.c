@@ -402,10 +402,10 @@ static void read_date(struct api_append *self, struct api_query *query)
 	self->date = moment.seconds;
 }
 
-struct api_append *api_append_new(struct api_request *request)
+void *api_append_new(struct api_request *request, size_t size)
 {
 	struct api_append *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
-					      sizeof *self, &append_handler);
+					      size, &append_handler);
 
 	if (self) {
 		self->request = request;
@@ -654,9 +654,9 @@ void api_append_start_from_body(struct api_append *self)
 	struct api_exchange *exchange = self->job.exchange;
 
 	if (!check_body(exchange)) {
-		return;
-	}
-	if (api_query_finish(&self->request->query) != GP_OK) {
+		append_free(&self->job);
+	} else if (api_query_finish(&self->request->query) != GP_OK) {
+		append_free(&self->job);
 		api_reply_error(exchange, &self->request->query.error);
 	} else if (!enter(self)) {
 		return;
@@ -670,7 +670,7 @@ void api_append_start_from_body(struct api_append *self)
 
 void api_message_post(struct api_request *request)
 {
-	struct api_append *self = api_append_new(request);
+	struct api_append *self = api_append_new(request, sizeof *self);
 
 	if (self) {
 		api_append_start_from_body(self);

@@ -74,8 +74,9 @@ struct api_append {
 	json_t *extra; /* own: members of the reply to come; may be NULL */
 };
 
-/* Reads `keywords` and `receivedAt`. NULL: replied. */
-struct api_append *api_append_new(struct api_request *request);
+/* `size` bytes in the exchange's arena, zeroed, of a struct that begins with a struct
+ * api_append. Reads `keywords` and `receivedAt`. NULL: replied. */
+void *api_append_new(struct api_request *request, size_t size);
 /* A keyword more: "$seen". False: it is none, or there are too many. */
 bool api_append_add_keyword(struct api_append *self, struct span keyword);
 /* The message itself: the buffer's memory is taken. */

@@ -357,3 +357,32 @@ def test_a_key_is_for_one_request_and_one_account(client: Client, own_dovecot: D
     assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
     assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
     assert ids(own_dovecot) == [60]
+
+
+# ---- in the place of another
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1 UIDPLUS", "IMAP4rev1"])
+def test_a_draft_is_replaced(start_gateway: StartGateway, capability: str | None) -> None:
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        base = "/mailboxes/@drafts/messages"
+        place = client.request("POST", f"{base}?keywords=$draft,$seen,mine", message(70), RFC822).json()
+        other = client.request("POST", f"{base}?keywords=$deleted", message(71), RFC822).json()
+        etag = client.get(f"{base}/{place['uid']}").header("ETag")
+        stale = client.request("PUT", f"{base}/{place['uid']}", message(72), RFC822 | {"If-Match": 'W/"1.1.1"'})
+        assert stale.status == 412 and ids(server, "Drafts") == [70, 71]
+        reply = client.request("PUT", f"{base}/{place['uid']}", message(72, 50_000), RFC822 | {"If-Match": etag or ""})
+        assert reply.status == 201, reply.body
+        href = reply.header("Location") or ""
+        assert client.get(href).json()["keywords"] == {"$draft": True, "$seen": True, "mine": True}
+        assert client.get(f"{href}/raw").body == message(72, 50_000)
+        # exactly the old one went; another that was marked did not
+        old = client.get(f"{base}/{place['uid']}")
+        assert client.get(f"{base}/{other['uid']}").status == 200
+        if capability == "IMAP4rev1":
+            assert reply.json()["remains"]["uid"] == place["uid"] and old.json()["keywords"]["$deleted"] is True
+        else:
+            assert old.status == 404 and "remains" not in reply.json()
+        assert client.request("PUT", f"{base}/4000000000", message(73), RFC822).status == 404
+        client.close()
