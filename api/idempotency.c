@@ -259,10 +259,13 @@ static bool goes_on(struct api_exchange *exchange)
 {
 	struct api_idempotent *entry = exchange->idempotent;
 
-	if (exchange->is_upload || entry->state == API_IDEMPOTENCY_FIRST) {
+	if (entry->state == API_IDEMPOTENCY_FIRST) {
 		return true;
 	}
 	if (entry->state == API_IDEMPOTENCY_DONE) {
+		if (exchange->is_upload) {
+			return true;
+		}
 		api_idempotency_replay(exchange);
 		return false;
 	}

@@ -513,7 +513,7 @@ static bool enter(struct api_append *self)
 static void start(struct api_append *self)
 {
 	struct api_request *request = self->request;
-	bool is_selected = self->prepare != NULL;
+	bool is_selected = self->prepare != NULL && !self->is_prepared_alone;
 	const struct api_job_spec spec = {
 		.mailbox = request->mailbox,
 		.is_write = true,
@@ -527,6 +527,18 @@ static void start(struct api_append *self)
 	api_job_start(&self->job, &spec);
 }
 
+void api_append_start_checked(struct api_append *self)
+{
+	if (enter(self)) {
+		start(self);
+	}
+}
+
+void api_append_discard(struct api_append *self)
+{
+	append_free(&self->job);
+}
+
 void api_append_start(struct api_append *self)
 {
 	struct api_request *request = self->request;
@@ -534,8 +546,8 @@ void api_append_start(struct api_append *self)
 	if (api_query_finish(&request->query) != GP_OK) {
 		append_free(&self->job);
 		api_reply_error(request->exchange, &request->query.error);
-	} else if (enter(self)) {
-		start(self);
+	} else {
+		api_append_start_checked(self);
 	}
 }
 
@@ -632,9 +644,11 @@ static bool check_body(struct api_exchange *exchange)
 	struct span type = media_type(exchange);
 
 	if (!exchange->is_upload || !span_equal_text_nocase(type, "message/rfc822")) {
-		api_header_add(exchange, "Accept", "message/rfc822");
+		bool is_post = exchange->method == API_POST;
+		api_header_add(exchange, "Accept", is_post ? "message/rfc822, application/mbox" : "message/rfc822");
 		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL,
-				  "Content-Type is '%s': a message is taken as message/rfc822", api_excerpt(type).text);
+				  "Content-Type is '%s': a message is taken as message/rfc822%s",
+				  api_excerpt(type).text, is_post ? ", and many as application/mbox" : "");
 		return false;
 	}
 	if (!span_is_nil(exchange->ops->header(exchange, "Content-Encoding"))) {
@@ -668,8 +682,17 @@ void api_append_start_from_body(struct api_append *self)
 	}
 }
 
+static bool is_mbox(struct api_exchange *exchange)
+{
+	return exchange->is_upload && span_equal_text_nocase(media_type(exchange), "application/mbox");
+}
+
 void api_message_post(struct api_request *request)
 {
+	if (is_mbox(request->exchange)) {
+		api_mbox_post(request);
+		return;
+	}
 	struct api_append *self = api_append_new(request, sizeof *self);
 
 	if (self) {

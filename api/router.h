@@ -52,6 +52,8 @@ void api_mailbox_delete(struct api_request *request);
 void api_messages_get(struct api_request *request);
 /* api/message_append.c */
 void api_message_post(struct api_request *request);
+/* api/mbox_upload.c: for api_message_post() */
+void api_mbox_post(struct api_request *request);
 /* api/message_replace.c */
 void api_message_put(struct api_request *request);
 /* api/message_get.c */
