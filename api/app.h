@@ -13,7 +13,7 @@ struct api_app {
 	uint64_t (*now_us)(void); /* monotonic microseconds; tests give a virtual one */
 	uint64_t request_timeout_ms;
 	struct api_idempotency *idempotency; /* borrow; NULL: keys are not heeded */
-	const char *const *cors_origins; /* borrow: "https://app.example", or "*" */
+	const char *const *cors_origins;     /* borrow: "https://app.example", or "*" */
 	size_t n_cors_origins;
 	bool is_draining; /* new requests are 503, /readyz too; /healthz stays 200 */
 	/* For GET /session and problems: the host of the upstream, for people. */

@@ -19,7 +19,7 @@
 #include "api/message_append.h"
 
 #define WANT_BYTES (64 * GP_KIB)
-#define MAX_BATCH 50                  /* messages */
+#define MAX_BATCH 50                   /* messages */
 #define MAX_BATCH_BYTES (128 * GP_KIB) /* of them: the command has to fit into GP_MAX_IMAP_COMMAND */
 #define MAX_SMALL (32 * GP_KIB)        /* a longer one goes alone */
 #define MAX_LOSSES 3
@@ -383,7 +383,8 @@ static void finish(struct mbox_upload *self)
 	if (self->n_batch > 0) {
 		flush(self);
 	} else if (self->n_messages == 0) {
-		api_job_fail(job_of(self), API_PROBLEM_BAD_REQUEST, NULL, "the body is empty, but must be an mbox file");
+		api_job_fail(job_of(self), API_PROBLEM_BAD_REQUEST, NULL,
+			     "the body is empty, but must be an mbox file");
 	} else {
 		(void)api_idempotency_is_same(job_of(self)->exchange); /* it is the first: notes what it was */
 		reply(self);
@@ -498,7 +499,8 @@ static void run(struct api_append *append)
 {
 	struct api_job *job = &append->job;
 
-	job->call = imap_status_start(api_job_session(job), job->mailbox_name, IMAP_STATUS_UIDVALIDITY, on_status, append);
+	job->call =
+		imap_status_start(api_job_session(job), job->mailbox_name, IMAP_STATUS_UIDVALIDITY, on_status, append);
 	api_job_started(job, job->call);
 }
 

@@ -47,7 +47,7 @@ struct api_append {
 	struct api_request *request; /* borrow: in the exchange's arena */
 	api_append_fn prepare;       /* NULL: nothing comes before */
 	api_append_fn appended;      /* NULL: api_append_reply() */
-	bool is_prepared_alone; /* `prepare` needs the session that appends, and no mailbox */
+	bool is_prepared_alone;      /* `prepare` needs the session that appends, and no mailbox */
 	api_append_fn release;       /* frees what a handler added; may be NULL */
 	/* flags as IMAP has them: in the arena */
 	struct span flags[API_MAX_APPEND_KEYWORDS];

@@ -34,11 +34,11 @@ struct program {
 	struct gateway_options options;
 	struct gateway_loop loop;
 	struct api_app app;
-	struct imap_tls_context *tls; /* own */
-	struct imap_network *network; /* own */
-	struct imap_pool *pool;       /* own */
+	struct imap_tls_context *tls;        /* own */
+	struct imap_network *network;        /* own */
+	struct imap_pool *pool;              /* own */
 	struct api_idempotency *idempotency; /* own */
-	struct http_server *server;   /* own */
+	struct http_server *server;          /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
 	bool is_draining;

@@ -91,12 +91,14 @@ static void test_files(void **state)
 		{FROM "A: 1\n\nx\n\n", "[A: 1\r\n\r\nx\r\n]", 0},
 		{FROM "A: 1\n\nx\n\n\n", "[A: 1\r\n\r\nx\r\n\r\n]", 0},
 		{FROM "A\n\n" FROM "B\n\n" FROM "C\n", "[A\r\n][B\r\n][C\r\n]", 0},
-		{"From a Mon Jan  1 10:00:00 2024\r\nA\r\n\r\nFrom b Mon Jan  1 10:00:00 2024\r\nB\r\n", "[A\r\n][B\r\n]", 0},
+		{"From a Mon Jan  1 10:00:00 2024\r\nA\r\n\r\nFrom b Mon Jan  1 10:00:00 2024\r\nB\r\n",
+		 "[A\r\n][B\r\n]", 0},
 		/* not behind an empty line, or without a date */
 		{FROM "A\n" FROM "B\n", "[A\r\nFrom a Mon Jan  1 10:00:00 2024\r\nB\r\n]", 0},
 		{FROM "A\n\nFrom here on\nB\n", "[A\r\n\r\nFrom here on\r\nB\r\n]", 0},
 		/* quoting */
-		{FROM "A\n\n>From x\n>>From y\n>Fromage\n> From z\n", "[A\r\n\r\nFrom x\r\n>From y\r\n>Fromage\r\n> From z\r\n]", 0},
+		{FROM "A\n\n>From x\n>>From y\n>Fromage\n> From z\n",
+		 "[A\r\n\r\nFrom x\r\n>From y\r\n>Fromage\r\n> From z\r\n]", 0},
 		{FROM "a\rb\r\r\n", "[a\rb\r\r\n]", 0},
 		{FROM, "[]", 0},
 		{FROM FROM "A\n", "[][A\r\n]", 0},
@@ -145,8 +147,8 @@ static void test_long_lines(void **state)
 				same++;
 			}
 			if (same < out.len || same < expected.len) {
-				fail_msg("a line of %zu in pieces of %zu: %zu bytes of %zu, not %zu, are right", lengths[i], piece,
-					 same, out.len, expected.len);
+				fail_msg("a line of %zu in pieces of %zu: %zu bytes of %zu, not %zu, are right",
+					 lengths[i], piece, same, out.len, expected.len);
 			}
 			gp_buffer_deinit(&file);
 			gp_buffer_deinit(&expected);
