@@ -158,7 +158,7 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 		return;
 	}
 	if (!imap_uidset_is_empty(modified)) {
-		api_change_fail_precondition(self);
+		api_change_fail_modified(self);
 		return;
 	}
 	if (!can(self, IMAP_CAP_UIDPLUS)) {
