@@ -79,7 +79,11 @@ struct api_exchange {
 	bool is_pretty;             /* ?pretty=1 */
 	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
 	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
-	uint64_t n_json_failures;   /* see api_json_set() */
+	/* For the problem of a precondition that failed: what there is now, as JSON, and its
+	 * tag. In the arena; NIL and NULL: not known. */
+	struct span current;
+	const char *current_etag;
+	uint64_t n_json_failures; /* see api_json_set() */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);

@@ -212,7 +212,7 @@ static void on_roles(void *ctx, const struct gp_error *error, const struct imap_
 		return;
 	}
 	const char *role = job->spec.mailbox.role;
-	const struct imap_mailbox *mailbox = api_role_mailbox(role, mailboxes, n_mailboxes);
+	const struct imap_mailbox *mailbox = api_role_mailbox(job->app->roles, role, mailboxes, n_mailboxes);
 	if (!mailbox) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", role);
 		return;

@@ -295,7 +295,7 @@ static json_t *list_json(const struct mailboxes_job *self, const struct imap_mai
 	json_t *list = roles && sorted ? json_array() : NULL;
 
 	if (list) {
-		api_roles_assign(mailboxes, n_mailboxes, roles);
+		api_roles_assign(self->one.job.app->roles, mailboxes, n_mailboxes, roles);
 	}
 	for (size_t i = 0; list && i < n_mailboxes; i++) {
 		const struct imap_mailbox *mailbox = &mailboxes[i];
@@ -398,7 +398,7 @@ static void on_others(void *ctx, const struct gp_error *error, const struct imap
 		return;
 	}
 	if (mailbox) {
-		api_roles_assign(mailboxes, n_mailboxes, roles);
+		api_roles_assign(self->job.app->roles, mailboxes, n_mailboxes, roles);
 		int children = has_children(mailbox);
 		if (children < 0) {
 			children = has_child_among(mailbox, sorted, n_mailboxes);
@@ -417,7 +417,7 @@ static uint64_t open_fields(const struct api_mailbox_job *self, const struct ima
 	const uint64_t role_fields = (uint64_t)1 << FIELD_ROLE | (uint64_t)1 << FIELD_ROLE_SOURCE;
 	uint64_t open = 0;
 
-	if (!is_inbox(mailbox->name) && api_role_is_candidate(mailbox)) {
+	if (!is_inbox(mailbox->name) && api_role_is_candidate(self->job.app->roles, mailbox)) {
 		open |= role_fields;
 	}
 	if (has_children(mailbox) < 0) {
@@ -443,7 +443,7 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	self->is_subscribed = (mailbox->attributes & IMAP_MAILBOX_SUBSCRIBED) != 0;
 	/* alone it gets the role that it is a candidate for, and so is right for INBOX and
 	 * for what is none; the others are open */
-	api_roles_assign(mailbox, 1, &role);
+	api_roles_assign(self->job.app->roles, mailbox, 1, &role);
 	self->found = json_object();
 	set_members(self->found, self->fields, mailbox, &role, has_children(mailbox), &self->job.exchange->arena);
 	self->open = open_fields(self, mailbox);
@@ -462,7 +462,8 @@ static void on_role(void *ctx, const struct gp_error *error, const struct imap_m
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	const struct imap_mailbox *mailbox = api_role_mailbox(self->ref.role, mailboxes, n_mailboxes);
+	const struct imap_mailbox *mailbox =
+		api_role_mailbox(self->job.app->roles, self->ref.role, mailboxes, n_mailboxes);
 	if (!mailbox) {
 		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", self->ref.role);
 		return;

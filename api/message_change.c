@@ -25,6 +25,34 @@ static void change_reset(struct api_job *job)
 	self->etag[0] = '\0';
 }
 
+/* What a caller who came too late needs to decide anew: {"uid","uidValidity","modseq","keywords"}. */
+static struct span write_current(struct api_change *self, const struct imap_fetch *row)
+{
+	struct gp_arena *arena = &self->job.exchange->arena;
+	const uint64_t members =
+		API_MEMBER_BIT(UID) | API_MEMBER_BIT(UIDVALIDITY) | API_MEMBER_BIT(MODSEQ) | API_MEMBER_BIT(KEYWORDS);
+	struct api_message_view view;
+	struct api_json_writer writer;
+	struct gp_buffer text;
+	struct span current = SPAN_NIL;
+	enum gp_status status = api_message_view_init(&view, members, arena, self->job.mailbox_name,
+						      api_job_selected(&self->job)->uidvalidity);
+
+	gp_buffer_init(&text, GP_MAX_JSON_BODY);
+	if (status == GP_OK) {
+		api_json_writer_init(&writer, &text, false, 0);
+		api_json_writer_object(&writer);
+		api_message_write_facts(&writer, &view, row);
+		api_json_writer_object_end(&writer);
+		status = api_json_writer_finish(&writer);
+	}
+	if (status == GP_OK && !gp_arena_copy(arena, gp_buffer_span(&text), &current)) {
+		current = SPAN_NIL;
+	}
+	gp_buffer_deinit(&text);
+	return current;
+}
+
 void api_change_on_row(void *ctx, const struct imap_fetch *row)
 {
 	struct api_change *self = change_of(ctx);
@@ -38,6 +66,9 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 	self->modseq = version.modseq;
 	if (api_etag_of_message(&version, self->etag) != GP_OK) {
 		self->etag[0] = '\0';
+	}
+	if (row->items & IMAP_ITEM_FLAGS && !span_is_nil(self->if_match)) {
+		self->job.exchange->current = write_current(self, row);
 	}
 	if (row->items & IMAP_ITEM_FLAGS) {
 		self->lacks_keyword = false;
@@ -54,8 +85,27 @@ void api_change_fail_not_found(struct api_change *self)
 
 void api_change_fail_precondition(struct api_change *self)
 {
+	struct api_exchange *exchange = self->job.exchange;
+
+	exchange->current_etag = self->etag[0] != '\0' ? gp_arena_strdup(&exchange->arena, span_of(self->etag)) : NULL;
 	api_job_fail(&self->job, API_PROBLEM_PRECONDITION_FAILED, NULL,
 		     "the message has been changed since: read it again");
+}
+
+static void fail_unseen(struct api_job *job)
+{
+	struct api_change *self = change_of(job);
+
+	self->etag[0] = '\0';
+	job->exchange->current = SPAN_NIL;
+	api_change_fail_precondition(self);
+}
+
+void api_change_fail_modified(struct api_change *self)
+{
+	/* That nothing was stored is known, whatever becomes of the look. */
+	self->job.report_less = fail_unseen;
+	api_change_look(self, api_change_fail_precondition, api_change_fail_not_found);
 }
 
 bool api_change_is_allowed(struct api_change *self)

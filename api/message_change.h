@@ -76,7 +76,10 @@ void api_change_show(struct api_change *self);
 /* For rows of STORE and FETCH: notes what the message's version is. */
 void api_change_on_row(void *ctx, const struct imap_fetch *row);
 void api_change_fail_not_found(struct api_change *self);
+/* 412, with what the message is now. */
 void api_change_fail_precondition(struct api_change *self);
+/* The same after a STORE that came too late: looks at the message first; 404 when it has gone. */
+void api_change_fail_modified(struct api_change *self);
 /* False, and replied 403, when nothing can be changed in the mailbox. */
 bool api_change_is_allowed(struct api_change *self);
 /* What was done so far, for the problem of a step that fails later. */

@@ -15,12 +15,16 @@ static void store_next(struct api_change *self);
 static void on_stored(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
 {
 	struct api_change *self = ctx;
+	bool is_modified = !error && !imap_uidset_is_empty(modified);
 
+	if ((error || is_modified) && self->is_clearing && self->n_set > 0) {
+		api_change_note(self, "the keywords to set were set");
+	}
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	if (!imap_uidset_is_empty(modified)) {
-		api_change_fail_precondition(self);
+	if (is_modified) {
+		api_change_fail_modified(self);
 		return;
 	}
 	if (self->is_clearing || self->n_clear == 0) {

@@ -144,6 +144,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.request_timeout_ms = options->request_timeout_ms,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
+		.roles = &options->roles,
 		.upstream_name = options->endpoint.host,
 	};
 	const struct http_server_config config = {

@@ -129,6 +129,11 @@ static void set(struct world *world, const char *text)
 		config->silence_timeout_ms = read_duration(text);
 	} else if (span_equal_text(key, "request-timeout")) {
 		world->request_timeout_ms = read_duration(text);
+	} else if (span_equal_text(key, "mailbox-role")) {
+		struct gp_error error;
+		if (api_role_config_add(&world->roles, span_of(text), &error) != GP_OK) {
+			script_die("line %d: %s", progress->line, error.text);
+		}
 	} else {
 		script_die("line %d: there is no setting '%.*s'", progress->line, SPAN_ARGS(key));
 	}

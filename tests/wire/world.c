@@ -63,6 +63,7 @@ void world_open(struct world *world)
 				      .timers = fake_timers(world->network),
 				      .now_us = now_us,
 				      .request_timeout_ms = world->request_timeout_ms,
+				      .roles = &world->roles,
 				      .upstream_name = "imap.test"};
 }
 

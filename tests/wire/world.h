@@ -49,6 +49,7 @@ struct world {
 	struct fake_network *network; /* own */
 	struct imap_pool *pool;       /* own */
 	struct api_app app;
+	struct api_role_config roles; /* borrows from the script */
 
 	struct world_connection connections[WORLD_MAX_CONNECTIONS];
 	struct world_request requests[WORLD_MAX_REQUESTS];
