@@ -311,22 +311,29 @@ static void read_request(struct api_request *request, struct api_bulk *self)
 {
 	struct api_query *query = &request->query;
 	uint64_t since = api_query_number(query, "unchangedSince", 1, INT64_MAX, 0);
-	bool is_all = api_query_bool(query, "all", false);
 
+	self->is_all = api_query_bool(query, "all", false);
 	api_filter_read(query, &self->filter);
 	refuse_body_choice(query);
 	read_if_match(query, request->exchange);
 	self->is_dry_run = api_query_bool(query, "dryRun", false);
 	self->has_unchanged_since = since > 0;
 	self->unchanged_since = since;
-	if (self->filter.n_terms == 0 && !api_filter_tests_rows(&self->filter) && !is_all) {
+}
+
+/* Last, so that a filter with a typo in its name is told first. */
+static enum gp_status finish_query(struct api_query *query, const struct api_bulk *self)
+{
+	if (api_query_finish(query) == GP_OK && self->filter.n_terms == 0 && !api_filter_tests_rows(&self->filter) &&
+	    !self->is_all) {
 		api_query_fail(query, "neither 'uid' nor a filter says which messages: all=1 means all of them");
 	}
+	return query->error.status;
 }
 
 static void start(struct api_request *request, struct api_bulk *self)
 {
-	if (api_query_finish(&request->query) != GP_OK) {
+	if (finish_query(&request->query, self) != GP_OK) {
 		api_filter_deinit(&self->filter);
 		api_reply_error(request->exchange, &request->query.error);
 		return;
