@@ -37,7 +37,7 @@ static const struct route routes[] = {
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */
 static const struct route message_routes[] = {
-	{"", false, {{API_GET, api_messages_get}}},
+	{"", false, {{API_GET, api_messages_get}, {API_PATCH, api_messages_patch}, {API_DELETE, api_messages_delete}}},
 	{"{uid}",
 	 false,
 	 {{API_GET, api_message_get}, {API_PATCH, api_message_patch}, {API_DELETE, api_message_delete}}},

@@ -146,8 +146,27 @@ typedef void (*imap_copy_fn)(void *ctx, const struct gp_error *error, const stru
 struct imap_call *imap_copy_start(struct imap_session *session, uint32_t uid, struct span mailbox, bool is_move,
 				  imap_copy_fn done, void *ctx);
 
-/* UID EXPUNGE of one message: removes it if it is marked \Deleted, and nothing else.
+/* The same of a set of UIDs, without "*": long ones are split over commands, one at a time. */
+struct imap_copy_pair {
+	uint32_t source, copy; /* UIDs */
+};
+
+struct imap_copies {
+	uint32_t uidvalidity;               /* of the target; 0: the server told nothing */
+	const struct imap_copy_pair *pairs; /* those it told of, by ascending source; borrowed */
+	size_t n_pairs;
+};
+
+/* `copies` is there on an error too. */
+typedef void (*imap_copies_fn)(void *ctx, const struct gp_error *error, const struct imap_copies *copies);
+struct imap_call *imap_copy_set_start(struct imap_session *session, const struct imap_uidset *uids, struct span mailbox,
+				      bool is_move, imap_copies_fn done, void *ctx);
+
+/* UID EXPUNGE: removes those of the set that are marked \Deleted, and nothing else.
  * GP_UNSUPPORTED without UIDPLUS: an EXPUNGE without UIDs would remove what others marked. */
+struct imap_call *imap_expunge_set_start(struct imap_session *session, const struct imap_uidset *uids,
+					 imap_done_fn done, void *ctx);
+/* The same of one message. */
 struct imap_call *imap_expunge_start(struct imap_session *session, uint32_t uid, imap_done_fn done, void *ctx);
 
 /* UID SEARCH: by ESEARCH where offered, CHARSET UTF-8 only when needed, with the
