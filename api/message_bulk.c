@@ -240,7 +240,8 @@ static void on_mailboxes(void *ctx, const struct gp_error *error, const struct i
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	const struct imap_mailbox *trash = api_role_mailbox(api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
+	const struct imap_mailbox *trash =
+		api_role_mailbox(self->job.app->roles, api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
 	if (!trash) {
 		api_job_fail(&self->job, API_PROBLEM_CONFLICT, NULL,
 			     "no mailbox has the role 'trash': remove the messages for good with permanent=1");

@@ -17,7 +17,7 @@ static void on_stored(void *ctx, const struct gp_error *error, const struct imap
 	struct api_change *self = ctx;
 	bool is_modified = !error && !imap_uidset_is_empty(modified);
 
-	if ((error || is_modified) && self->is_clearing && self->n_set > 0) {
+	if ((error || is_modified) && self->is_clearing && self->keywords.n_set > 0) {
 		api_change_note(self, "the keywords to set were set");
 	}
 	if (!api_job_check(&self->job, error)) {
