@@ -53,6 +53,8 @@ void api_messages_get(struct api_request *request);
 /* api/message_bulk.c */
 void api_messages_patch(struct api_request *request);
 void api_messages_delete(struct api_request *request);
+/* api/message_append.c */
+void api_message_post(struct api_request *request);
 /* api/message_get.c */
 void api_message_get(struct api_request *request);
 /* api/message_content.c: HEAD too */
