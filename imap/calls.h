@@ -176,6 +176,22 @@ typedef void (*imap_sort_fn)(void *ctx, const struct gp_error *error, const uint
 struct imap_call *imap_sort_start(struct imap_session *session, const struct imap_sort_term *terms, size_t n_terms,
 				  const struct imap_search *search, imap_sort_fn done, void *ctx);
 
+/* What changed since a mod-sequence (RFC 7162), in the selected mailbox. */
+struct imap_changes {
+	const struct imap_uidset *changed; /* UIDs whose row came, with a mod-sequence in (since, until] */
+	const struct imap_uidset
+		*vanished; /* expunged since; ranges may name UIDs that never were. Empty without has_vanished */
+	bool has_vanished; /* QRESYNC was in force */
+};
+
+/* UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE since [VANISHED]). `since` is at least 1. Rows
+ * with a mod-sequence above `until` are left out: they come again the next time. Sets are
+ * borrowed for the callback; `changes` is NULL on error. GP_UNSUPPORTED where the mailbox
+ * keeps no mod-sequences. */
+typedef void (*imap_changes_fn)(void *ctx, const struct gp_error *error, const struct imap_changes *changes);
+struct imap_call *imap_changes_start(struct imap_session *session, uint64_t since, uint64_t until, imap_changes_fn done,
+				     void *ctx);
+
 /* The position of the first message with a UID of at least `uid`, 0 when there is
  * none: SEARCH RETURN (MIN), or a plain SEARCH. Holds for the session's state when
  * done() is called. */

@@ -166,6 +166,11 @@ const char *imap_session_personal_prefix(const struct imap_session *session)
 	return session->personal_prefix;
 }
 
+bool imap_session_has_qresync(const struct imap_session *session)
+{
+	return session->has_qresync;
+}
+
 void imap_session_disable(struct imap_session *session, enum imap_capability capability)
 {
 	session->is_disabled[capability] = true;

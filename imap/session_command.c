@@ -434,6 +434,7 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 	case IMAP_COMMAND_PLAIN:
 	case IMAP_COMMAND_FETCH:
 	case IMAP_COMMAND_STATUS:
+	case IMAP_COMMAND_ENABLE:
 	case IMAP_COMMAND_SELECT:
 		break;
 	}
