@@ -263,7 +263,7 @@ static void run(struct api_job *job)
 		return;
 	}
 	if (job->next) {
-		void (*next)(struct api_job *job_) = job->next;
+		void (*next)(struct api_job * job_) = job->next;
 		job->next = NULL;
 		next(job);
 		return;

@@ -39,8 +39,8 @@ struct api_job_spec {
 	struct api_mailbox_ref mailbox; /* both empty: none is selected */
 	bool is_write;                  /* SELECT; the handler sets job->is_committed before it sends the write */
 	bool is_bulk;
-	bool is_alone;      /* a bulk lease that nobody joins */
-	bool is_named_only; /* the mailbox is named, but not selected */
+	bool is_alone;        /* a bulk lease that nobody joins */
+	bool is_named_only;   /* the mailbox is named, but not selected */
 	bool has_uidvalidity; /* 410 when the mailbox has another */
 	uint32_t uidvalidity;
 };

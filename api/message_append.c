@@ -27,8 +27,7 @@ void api_append_reply(struct api_append *self)
 		api_json_set(place, "mailbox", NULL); /* counted as no memory */
 	}
 	if (is_known) {
-		api_header_add(exchange, "Location",
-			       api_message_href(&exchange->arena, mailbox, self->place.uid, ""));
+		api_header_add(exchange, "Location", api_message_href(&exchange->arena, mailbox, self->place.uid, ""));
 	}
 	api_job_finish(&self->job);
 	api_reply_json(exchange, 201, place);
@@ -490,8 +489,7 @@ static bool check_body(struct api_exchange *exchange)
 		return false;
 	}
 	if (exchange->upload_length == 0) {
-		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL,
-				  "the body is empty, but must be a message");
+		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL, "the body is empty, but must be a message");
 		return false;
 	}
 	return true;

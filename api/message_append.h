@@ -40,11 +40,11 @@ struct api_append;
 typedef void (*api_append_fn)(struct api_append *self);
 
 struct api_append {
-	struct api_job job;     /* first */
+	struct api_job job;          /* first */
 	struct api_request *request; /* borrow: in the exchange's arena */
-	api_append_fn prepare;  /* NULL: nothing comes before */
-	api_append_fn appended; /* NULL: api_append_reply() */
-	api_append_fn release;  /* frees what a handler added; may be NULL */
+	api_append_fn prepare;       /* NULL: nothing comes before */
+	api_append_fn appended;      /* NULL: api_append_reply() */
+	api_append_fn release;       /* frees what a handler added; may be NULL */
 	/* flags as IMAP has them: in the arena */
 	struct span flags[API_MAX_APPEND_KEYWORDS];
 	size_t n_flags;

@@ -20,7 +20,7 @@
 
 #define HTTP_BODY_DEADLINE_MS 60000
 #define HTTP_UPLOAD_LEAST_RATE 1024 /* bytes a second, beyond the first HTTP_BODY_DEADLINE_MS */
-#define HTTP_IDLE_TIMEOUT_S 75 /* longer than the usual proxy's, which then closes first */
+#define HTTP_IDLE_TIMEOUT_S 75      /* longer than the usual proxy's, which then closes first */
 
 struct http_server {
 	struct gateway_loop *loop;          /* borrow */

@@ -204,8 +204,7 @@ enum MHD_Result http_upload_begin(struct http_exchange *exchange)
 	struct span expect = exchange->api.ops->header(&exchange->api, "Expect");
 
 	exchange->upload.stage = HTTP_UPLOAD_HELD;
-	exchange->upload.expects_continue =
-		!exchange->is_http_1_0 && span_equal_text_nocase(expect, "100-continue");
+	exchange->upload.expects_continue = !exchange->is_http_1_0 && span_equal_text_nocase(expect, "100-continue");
 	exchange->state = HTTP_HANDLING;
 	api_handle(exchange->server->app, &exchange->api);
 	if (exchange->state != HTTP_READY) {

@@ -53,7 +53,11 @@ struct imap_lease_spec {
 	struct span mailbox;                /* UTF-8, copied; NIL: none is needed */
 	bool is_write;                      /* SELECT rather than EXAMINE */
 	bool is_bulk;
-	bool is_alone;           /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
+	bool is_alone; /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
+	/* The mailbox is selected anew for this very lease, on a session where no other lease
+	 * holds a mailbox, and no other lease joins while it is held: what the session says of
+	 * the mailbox is one moment's state. Needs a mailbox; to read. */
+	bool is_fresh_view;
 	uint64_t deadline_at_ms; /* GP_DEADLINE when it is not granted by then */
 };
 
