@@ -131,6 +131,61 @@ enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_ui
 	return GP_OK;
 }
 
+enum gp_status imap_uidset_add_within(struct imap_uidset *set, const struct imap_uidset *other, uint32_t first,
+				      uint32_t last)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = find(other, first); i < other->n_ranges && status == GP_OK; i++) {
+		struct imap_uid_range range = other->ranges[i];
+		if (range.first > last || first > last) {
+			break;
+		}
+		status = imap_uidset_add(set, range.first < first ? first : range.first,
+					 range.last > last ? last : range.last);
+	}
+	return status;
+}
+
+/* Adds what is left of `range` when the ranges of `without` from *at on are taken out of
+ * it; *at moves to the first one that may reach beyond it. */
+static enum gp_status add_rest(struct imap_uidset *set, struct imap_uid_range range, const struct imap_uidset *without,
+			       size_t *at)
+{
+	enum gp_status status = GP_OK;
+	uint64_t first = range.first;
+
+	while (*at < without->n_ranges && without->ranges[*at].last < range.first) {
+		(*at)++;
+	}
+	for (; *at < without->n_ranges && without->ranges[*at].first <= range.last && status == GP_OK; (*at)++) {
+		struct imap_uid_range hole = without->ranges[*at];
+		if (hole.first > first) {
+			status = imap_uidset_add(set, (uint32_t)first, hole.first - 1);
+		}
+		first = (uint64_t)hole.last + 1;
+		if (hole.last > range.last) {
+			break; /* it may take something of the next one too */
+		}
+	}
+	if (first <= range.last && status == GP_OK) {
+		status = imap_uidset_add(set, (uint32_t)first, range.last);
+	}
+	return status;
+}
+
+enum gp_status imap_uidset_add_without(struct imap_uidset *set, const struct imap_uidset *other,
+				       const struct imap_uidset *without)
+{
+	enum gp_status status = GP_OK;
+	size_t at = 0;
+
+	for (size_t i = 0; i < other->n_ranges && status == GP_OK; i++) {
+		status = add_rest(set, other->ranges[i], without, &at);
+	}
+	return status;
+}
+
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct imap_uid_range *left = a;
@@ -240,6 +295,13 @@ bool imap_uidset_contains(const struct imap_uidset *set, uint32_t uid)
 bool imap_uidset_is_empty(const struct imap_uidset *set)
 {
 	return set->n_ranges == 0;
+}
+
+bool imap_uidset_is_equal(const struct imap_uidset *a, const struct imap_uidset *b)
+{
+	/* ranges are merged: equal sets have equal ranges */
+	return a->n_ranges == b->n_ranges &&
+	       (a->n_ranges == 0 || memcmp(a->ranges, b->ranges, a->n_ranges * sizeof *a->ranges) == 0);
 }
 
 static uint64_t range_count(struct imap_uid_range range)
