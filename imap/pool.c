@@ -52,12 +52,19 @@ static void dispatch(struct gp_timer *timer);
 
 bool pool_has_waiting(const struct pool_account *account)
 {
-	return account->waiting[0].first || account->waiting[1].first;
+	bool has_waiting = false;
+
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		has_waiting |= account->waiting[i].first != NULL;
+	}
+	return has_waiting;
 }
 
 static struct lease_list *queue_of(const struct imap_lease *lease)
 {
-	return &lease->account->waiting[lease->is_bulk];
+	enum pool_queue queue = lease->is_bulk ? POOL_QUEUE_BULK : POOL_QUEUE_SHORT;
+
+	return &lease->account->waiting[lease->is_fresh_view ? POOL_QUEUE_FRESH : queue];
 }
 
 static void leave_queue(struct imap_lease *lease)
@@ -355,14 +362,17 @@ static struct pool_session *least_loaded(struct pool_account *account, const str
 }
 
 /* A session whose mailbox nobody holds: one with none selected first, then the one
- * that has been idle longest. */
-static struct pool_session *unheld(struct pool_account *account)
+ * that has been idle longest. One that is reserved is for a fresh view only. */
+static struct pool_session *unheld(struct pool_account *account, bool is_for_fresh_view)
 {
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_usable(s) || s->n_holders > 0 || s->select) {
+		if (!is_usable(s) || s->n_holders > 0 || s->select || (s->is_reserved && !is_for_fresh_view)) {
 			continue;
+		}
+		if (s->is_reserved) {
+			return s;
 		}
 		if (!best || (best->mailbox && !s->mailbox) ||
 		    ((best->mailbox != NULL) == (s->mailbox != NULL) && s->idle_since_ms < best->idle_since_ms)) {
@@ -377,8 +387,11 @@ static struct pool_session *unheld(struct pool_account *account)
 static bool open_another(struct pool_account *account)
 {
 	struct imap_pool *pool = account->pool;
+	size_t n_waiting = 0;
 
-	size_t n_waiting = account->waiting[0].n + account->waiting[1].n;
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		n_waiting += account->waiting[i].n;
+	}
 
 	if (account->n_connecting > 0 &&
 	    (account->n_sessions == account->n_connecting || account->n_connecting >= n_waiting)) {
@@ -402,12 +415,49 @@ static struct pool_session *choose_short(struct pool_account *account, const str
 	if (same && same->leases.n < POOL_SHARE_SOFT) {
 		return same;
 	}
-	struct pool_session *other = lease->mailbox ? unheld(account) : NULL;
+	struct pool_session *other = lease->mailbox ? unheld(account, false) : NULL;
 	if (other) {
 		return other;
 	}
 	open_another(account); /* for those to come; this one need not wait for it */
 	return same ? same : least_loaded(account, lease, true);
+}
+
+/* The session that its holders will leave first, as far as can be told: it takes no new
+ * ones. A session with a stream is none, unless its reader has stalled. */
+static void reserve(struct pool_account *account)
+{
+	struct pool_session *best = NULL;
+
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (s->is_reserved) {
+			return;
+		}
+		if (is_usable(s) && !s->is_exclusive && s->n_bulk == 0 && (!best || s->n_holders < best->n_holders)) {
+			best = s;
+		}
+	}
+	if (best) {
+		best->is_reserved = true;
+	}
+}
+
+static void unreserve(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		s->is_reserved = false;
+	}
+}
+
+static struct pool_session *choose_fresh(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *session = unheld(account, true);
+
+	if (!session && !open_another(account) &&
+	    account->pool->config.timers->now_ms - lease->waiting_since_ms >= POOL_FRESH_PATIENCE_MS) {
+		reserve(account);
+	}
+	return session;
 }
 
 static bool has_session_for_bulk(struct pool_account *account)
@@ -430,7 +480,7 @@ static struct pool_session *choose_bulk(struct pool_account *account, const stru
 		if (same && same->leases.n == 0) {
 			return same;
 		}
-		struct pool_session *other = unheld(account);
+		struct pool_session *other = unheld(account, false);
 		if (other) {
 			return other;
 		}
@@ -464,13 +514,14 @@ static void count_waiting(struct imap_lease *lease, const struct pool_session *s
 
 /* In order: the first lease of a queue that finds no session stops those behind it, so
  * that nobody starves. */
-static void dispatch_queue(struct pool_account *account, bool is_bulk)
+static void dispatch_queue(struct pool_account *account, enum pool_queue which,
+			   struct pool_session *(*choose)(struct pool_account *, const struct imap_lease *))
 {
-	struct lease_list *queue = &account->waiting[is_bulk];
+	struct lease_list *queue = &account->waiting[which];
 
 	while (queue->first) {
 		struct imap_lease *lease = queue->first;
-		struct pool_session *session = is_bulk ? choose_bulk(account, lease) : choose_short(account, lease);
+		struct pool_session *session = choose(account, lease);
 		if (!session) {
 			return;
 		}
@@ -480,26 +531,37 @@ static void dispatch_queue(struct pool_account *account, bool is_bulk)
 	}
 }
 
+/* Once it is over, a session that comes free is all that can help. */
+static void await_patience(struct pool_account *account, enum pool_queue queue, uint64_t patience_ms)
+{
+	const struct imap_lease *first = account->waiting[queue].first;
+	uint64_t until_ms = first ? first->waiting_since_ms + patience_ms : 0;
+
+	if (until_ms > account->pool->config.timers->now_ms &&
+	    (!gp_timer_is_running(&account->patience) || until_ms < account->patience.at_ms)) {
+		gp_timer_start_at(&account->patience, until_ms);
+	}
+}
+
 static void dispatch(struct gp_timer *timer)
 {
 	struct pool_account *account = timer->ctx;
 
 	account->is_dispatching = true;
 	retire_aged(account);
-	dispatch_queue(account, false);
-	dispatch_queue(account, true);
+	if (!account->waiting[POOL_QUEUE_FRESH].first) {
+		unreserve(account);
+	}
+	dispatch_queue(account, POOL_QUEUE_SHORT, choose_short);
+	dispatch_queue(account, POOL_QUEUE_FRESH, choose_fresh);
+	dispatch_queue(account, POOL_QUEUE_BULK, choose_bulk);
 	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
 		static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
 		/* one that lost its session under SELECT came back to the queue */
 		pool_fail_waiting(account, account->pool->is_draining ? &draining : &no_memory);
 	}
-	if (account->waiting[1].first) {
-		uint64_t until_ms = account->waiting[1].first->waiting_since_ms + POOL_BULK_PATIENCE_MS;
-		/* Once it is over, a session that comes free is all that can help. */
-		if (until_ms > account->pool->config.timers->now_ms) {
-			gp_timer_start_at(&account->patience, until_ms);
-		}
-	}
+	await_patience(account, POOL_QUEUE_FRESH, POOL_FRESH_PATIENCE_MS);
+	await_patience(account, POOL_QUEUE_BULK, POOL_BULK_PATIENCE_MS);
 	account->is_dispatching = false;
 	pool_account_release(account);
 }
@@ -564,8 +626,9 @@ void pool_fail_waiting(struct pool_account *account, const struct gp_error *erro
 	bool was_dispatching = account->is_dispatching;
 
 	account->is_dispatching = true; /* keeps the account */
-	fail_queue(&account->waiting[0], &copy);
-	fail_queue(&account->waiting[1], &copy);
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		fail_queue(&account->waiting[i], &copy);
+	}
 	account->is_dispatching = was_dispatching;
 	pool_account_release(account);
 }
@@ -589,6 +652,9 @@ static void on_deadline(struct gp_timer *timer)
 	}
 	if (lease->state == LEASE_WAITING) {
 		leave_queue(lease);
+		if (pool_has_waiting(account)) {
+			pool_dispatch_soon(account); /* a session may have been reserved for it */
+		}
 	} else {
 		pool_session_detach(lease->session, lease, true);
 	}
@@ -621,6 +687,7 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 {
 	struct imap_lease *lease = calloc(1, sizeof *lease);
 
+	assert(!spec->is_fresh_view || (!span_is_nil(spec->mailbox) && !spec->is_write && !spec->is_bulk));
 	if (!lease || !copy_mailbox(lease, spec->mailbox)) {
 		free(lease);
 		return NULL;
@@ -635,6 +702,7 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	lease->credential = imap_credential_ref(spec->credential);
 	lease->is_write = spec->is_write;
 	lease->is_bulk = spec->is_bulk;
+	lease->is_fresh_view = spec->is_fresh_view;
 	lease->done = done;
 	lease->ctx = ctx;
 	account->n_leases++;
@@ -689,7 +757,7 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
 	lease->is_stalled = is_stalled;
 	if (is_stalled) {
 		lease->session->n_bulk--;
-		if (lease->account->waiting[1].first) {
+		if (lease->account->waiting[POOL_QUEUE_BULK].first) {
 			pool_dispatch_soon(lease->account);
 		}
 	} else {

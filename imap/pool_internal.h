@@ -20,8 +20,19 @@
 /* How long a lowered cap of an account stays. */
 #define POOL_CAP_LOWERED_MS 60000
 
+/* How long a fresh view waits for a session to come free of holders by itself. */
+#define POOL_FRESH_PATIENCE_MS 500
+
 struct pool_account;
 struct pool_session;
+
+/* Each in order; they do not wait for each other. */
+enum pool_queue {
+	POOL_QUEUE_SHORT,
+	POOL_QUEUE_FRESH, /* fresh views: they need a session whose mailbox nobody holds */
+	POOL_QUEUE_BULK,
+	POOL_N_QUEUES,
+};
 
 enum lease_state { LEASE_WAITING, LEASE_SELECTING, LEASE_GRANTED };
 
@@ -31,7 +42,7 @@ struct imap_lease {
 	struct pool_session *session;       /* link: NULL while waiting */
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
-	bool is_write, is_bulk;
+	bool is_write, is_bulk, is_fresh_view;
 	bool is_stalled; /* bulk: its reader does not keep up */
 	bool is_fresh;
 	enum lease_state state;
@@ -57,6 +68,8 @@ struct pool_session {
 	char *mailbox;                    /* own: selected, or being selected; NULL: none */
 	bool is_examine;
 	bool is_ready, is_closed;
+	bool is_exclusive;      /* a fresh view holds the mailbox: nobody joins it */
+	bool is_reserved;       /* for a fresh view, as soon as those that hold the mailbox have ended */
 	bool is_retiring;       /* takes no new lease */
 	bool is_evicted;        /* retiring, to make room for a starved account */
 	struct gp_timer tick;   /* idle: keep-alive, idle timeout; closed: frees it */
@@ -70,14 +83,14 @@ struct pool_account {
 	struct imap_credential *credential; /* own (a reference) */
 	struct pool_session *first_session; /* own */
 	size_t n_sessions, n_connecting;
-	struct lease_list waiting[2]; /* short ones; bulk */
-	size_t n_leases;              /* waiting and attached */
+	struct lease_list waiting[POOL_N_QUEUES];
+	size_t n_leases; /* waiting and attached */
 	size_t cap;
 	uint64_t cap_lowered_until_ms;
 	struct pool_account *starved_prev, *starved_next; /* link: in the pool's list */
 	bool is_starved;                                  /* waits for room in the pool */
 	bool is_dispatching;
-	struct gp_timer patience; /* the bulk lease that has waited longest has waited enough */
+	struct gp_timer patience; /* a bulk lease or a fresh view has waited enough */
 	struct gp_timer dispatch;
 };
 

@@ -229,6 +229,9 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	if (!lease->mailbox) {
 		return true;
 	}
+	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
+		return false;
+	}
 	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine);
 }
 
@@ -302,6 +305,8 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 		return;
 	}
 	lease->state = LEASE_SELECTING;
+	self->is_exclusive = lease->is_fresh_view;
+	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
 	self->mailbox = strdup(lease->mailbox);
 	self->is_examine = !lease->is_write;
@@ -322,6 +327,7 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
 	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
+	self->is_exclusive = self->is_exclusive && !lease->is_fresh_view;
 	self->is_retiring = self->is_retiring || is_suspect;
 	if (self->leases.n > 0) {
 		return;
