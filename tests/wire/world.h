@@ -48,6 +48,7 @@ struct world {
 	bool is_open, is_drained;
 	struct fake_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_hubs *hubs;        /* own */
 	struct api_app app;
 
 	struct world_connection connections[WORLD_MAX_CONNECTIONS];
