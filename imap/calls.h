@@ -21,6 +21,16 @@ void imap_call_cancel(struct imap_call **call);
 
 struct imap_call *imap_noop_start(struct imap_session *session, imap_done_fn done, void *ctx);
 
+/* IDLE (RFC 2177): what happens is told by the session's event `untagged`. Ends when any
+ * other command is submitted, when the server ends it, or when it is cancelled; DONE is
+ * sent then, and never before the server's "+". GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_idle_start(struct imap_session *session, imap_done_fn done, void *ctx);
+
+/* NOTIFY SET STATUS (RFC 5465) for what happens to all mailboxes of the personal namespace
+ * that are not selected: told by the session's event `untagged`, as STATUS and LIST,
+ * from now on. First comes a STATUS of each. GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_notify_start(struct imap_session *session, imap_done_fn done, void *ctx);
+
 /* SELECT or EXAMINE (with CONDSTORE where offered). For the pool. NO becomes
  * GP_NOT_FOUND when the server says NONEXISTENT or something like "doesn't exist",
  * is unspecific, or has no code; other codes stay GP_NO with the code. */

@@ -62,9 +62,16 @@ bool pool_has_waiting(const struct pool_account *account)
 
 static struct lease_list *queue_of(const struct imap_lease *lease)
 {
-	enum pool_queue queue = lease->is_bulk ? POOL_QUEUE_BULK : POOL_QUEUE_SHORT;
+	enum pool_queue queue = POOL_QUEUE_SHORT;
 
-	return &lease->account->waiting[lease->is_fresh_view ? POOL_QUEUE_FRESH : queue];
+	if (lease->tenant_events) {
+		queue = POOL_QUEUE_TENANT;
+	} else if (lease->is_fresh_view) {
+		queue = POOL_QUEUE_FRESH;
+	} else if (lease->is_bulk) {
+		queue = POOL_QUEUE_BULK;
+	}
+	return &lease->account->waiting[queue];
 }
 
 static void leave_queue(struct imap_lease *lease)
@@ -257,8 +264,11 @@ static void evict(struct pool_session *session)
 	pool_session_retire(session);
 }
 
+static struct pool_session *any_tenant(struct imap_pool *pool);
+
 /* Logs out the session of any account that has been idle longest, unless as many are
- * on their way out already as accounts wait for room. */
+ * on their way out already as accounts wait for room. Where none is idle, a watch gives
+ * way. */
 static void evict_idle(struct imap_pool *pool)
 {
 	struct pool_session *oldest = NULL;
@@ -274,6 +284,9 @@ static void evict_idle(struct imap_pool *pool)
 				}
 			}
 		}
+	}
+	if (!oldest) {
+		oldest = any_tenant(pool);
 	}
 	if (oldest) {
 		evict(oldest);
@@ -303,7 +316,17 @@ static size_t account_cap(struct pool_account *account)
 
 static bool is_usable(const struct pool_session *s)
 {
-	return s->is_ready && !s->is_closed && !s->is_retiring;
+	return s->is_ready && !s->is_closed && !s->is_retiring && !s->tenant;
+}
+
+static size_t n_tenants(const struct pool_account *account)
+{
+	size_t n = 0;
+
+	for (const struct pool_session *s = account->first_session; s; s = s->next) {
+		n += s->tenant != NULL && !s->is_closed;
+	}
+	return n;
 }
 
 /* Sessions past their age leave the pool: the next login shows if the password still
@@ -339,7 +362,7 @@ void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credenti
 
 	for (struct pool_session *s = account ? account->first_session : NULL; s; s = next) {
 		next = s->next;
-		if (is_usable(s) && s->mailbox && is_at_or_below(s->mailbox, mailbox, delimiter)) {
+		if ((is_usable(s) || s->tenant) && s->mailbox && is_at_or_below(s->mailbox, mailbox, delimiter)) {
 			pool_session_retire(s);
 		}
 	}
@@ -462,7 +485,8 @@ static struct pool_session *choose_fresh(struct pool_account *account, const str
 
 static bool has_session_for_bulk(struct pool_account *account)
 {
-	size_t cap = account_cap(account);
+	size_t n_taken = n_tenants(account);
+	size_t cap = account_cap(account) > n_taken ? account_cap(account) - n_taken : 1;
 	size_t n_busy = 0;
 
 	for (const struct pool_session *s = account->first_session; s; s = s->next) {
@@ -492,6 +516,81 @@ static struct pool_session *choose_bulk(struct pool_account *account, const stru
 		}
 	}
 	return waited_ms >= POOL_BULK_PATIENCE_MS ? least_loaded(account, lease, true) : NULL;
+}
+
+/* ---- tenants ---- */
+
+/* One that nobody uses, else a new one. It waits only for what is on its way. */
+static struct pool_session *choose_tenant(struct pool_account *account, const struct imap_lease *lease)
+{
+	(void)lease;
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (is_usable(s) && s->leases.n == 0 && !s->is_reserved) {
+			return s;
+		}
+	}
+	if (account->pool->n_sessions < account->pool->config.max_sessions) {
+		open_another(account);
+	}
+	return NULL;
+}
+
+/* Whether one more could have a session, now or when one comes free. A full pool is for
+ * leases: nobody is put out for a tenant. */
+static bool has_room_for_tenant(struct pool_account *account)
+{
+	const struct imap_pool *pool = account->pool;
+	bool has_session = account->n_sessions > n_tenants(account);
+
+	return n_tenants(account) + 1 < account_cap(account) &&
+	       (has_session || pool->n_sessions < pool->config.max_sessions);
+}
+
+static void refuse_tenants(struct pool_account *account)
+{
+	static const struct gp_error full = {.status = GP_POOL_FULL, .text = "no IMAP session is left for a watch"};
+	struct lease_list *queue = &account->waiting[POOL_QUEUE_TENANT];
+
+	for (size_t n = queue->n; n > 0 && queue->first && !has_room_for_tenant(account); n--) {
+		struct imap_lease *lease = queue->first;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the queue */
+		leave_queue(lease);
+		pool_fail(lease, &full);
+	}
+}
+
+static void put_out_tenant(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (s->tenant && !s->is_retiring) {
+			pool_session_retire(s);
+			return;
+		}
+	}
+}
+
+/* Leases wait, and all the sessions there may be are tenants': the cap was lowered. */
+static bool is_blocked_by_tenants(struct pool_account *account)
+{
+	size_t n = n_tenants(account);
+	bool is_waiting = account->waiting[POOL_QUEUE_SHORT].first || account->waiting[POOL_QUEUE_FRESH].first ||
+			  account->waiting[POOL_QUEUE_BULK].first;
+
+	return is_waiting && n > 0 && account->n_sessions == n && n >= account_cap(account);
+}
+
+static struct pool_session *any_tenant(struct imap_pool *pool)
+{
+	for (size_t i = 0; i < POOL_BUCKETS; i++) {
+		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
+			for (struct pool_session *s = account->first_session; s; s = s->next) {
+				if (s->tenant && !s->is_retiring) {
+					return s;
+				}
+			}
+		}
+	}
+	return NULL;
 }
 
 /* ---- the queue ---- */
@@ -552,9 +651,17 @@ static void dispatch(struct gp_timer *timer)
 	if (!account->waiting[POOL_QUEUE_FRESH].first) {
 		unreserve(account);
 	}
+	refuse_tenants(account); /* first: they may wait for a short lease then */
 	dispatch_queue(account, POOL_QUEUE_SHORT, choose_short);
 	dispatch_queue(account, POOL_QUEUE_FRESH, choose_fresh);
 	dispatch_queue(account, POOL_QUEUE_BULK, choose_bulk);
+	dispatch_queue(account, POOL_QUEUE_TENANT, choose_tenant);
+	if (account->waiting[POOL_QUEUE_TENANT].first && !has_room_for_tenant(account)) {
+		pool_dispatch_soon(account);
+	}
+	if (is_blocked_by_tenants(account)) {
+		put_out_tenant(account);
+	}
 	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
 		static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
 		/* one that lost its session under SELECT came back to the queue */
@@ -682,8 +789,8 @@ static bool copy_mailbox(struct imap_lease *lease, struct span mailbox)
 	return lease->mailbox != NULL;
 }
 
-struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec, imap_lease_fn done,
-				    void *ctx)
+static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec,
+				      const struct pool_tenant_events *tenant_events, imap_lease_fn done, void *ctx)
 {
 	struct imap_lease *lease = calloc(1, sizeof *lease);
 
@@ -703,6 +810,7 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	lease->is_write = spec->is_write;
 	lease->is_bulk = spec->is_bulk;
 	lease->is_fresh_view = spec->is_fresh_view;
+	lease->tenant_events = tenant_events;
 	lease->done = done;
 	lease->ctx = ctx;
 	account->n_leases++;
@@ -714,6 +822,31 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	gp_timer_init(&lease->deadline, pool->config.timers, is_refused ? on_refused_at_once : on_deadline, lease);
 	gp_timer_start_at(&lease->deadline, is_refused ? 0 : spec->deadline_at_ms);
 	return lease;
+}
+
+struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec, imap_lease_fn done,
+				    void *ctx)
+{
+	return lease_start(pool, spec, NULL, done, ctx);
+}
+
+struct imap_lease *pool_tenant_start(struct imap_pool *pool, struct imap_credential *credential,
+				     uint64_t deadline_at_ms, const struct pool_tenant_events *events,
+				     imap_lease_fn done, void *ctx)
+{
+	const struct imap_lease_spec spec = {
+		.credential = credential, .mailbox = SPAN_NIL, .deadline_at_ms = deadline_at_ms};
+
+	return lease_start(pool, &spec, events, done, ctx);
+}
+
+void pool_tenant_note_mailbox(struct imap_lease *lease, struct span mailbox)
+{
+	struct pool_session *session = lease->session;
+
+	free(session->mailbox);
+	/* Without it the session is not told when the mailbox is about to be deleted. */
+	session->mailbox = span_is_nil(mailbox) ? NULL : strndup(mailbox.ptr, mailbox.len);
 }
 
 void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)

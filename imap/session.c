@@ -224,6 +224,17 @@ static bool is_clear_of_injection(struct imap_session *session, struct span rest
 	return false;
 }
 
+/* A session that is only watched may have nothing to say for hours. */
+static void trim_if_waiting(struct imap_session *session)
+{
+	bool is_idling = session->awaiting && session->awaiting->is_held;
+
+	if (session->state == IMAP_SESSION_READY && (is_idling || imap_session_n_commands(session) == 0)) {
+		imap_parser_release(session->parser);
+		gp_buffer_reset(&session->out, 0);
+	}
+}
+
 static void on_received(void *ctx, struct span bytes)
 {
 	struct imap_session *session = ctx;
@@ -240,6 +251,7 @@ static void on_received(void *ctx, struct span bytes)
 	while (imap_session_is_open(session)) {
 		enum imap_parser_result result = imap_parser_next(session->parser, &bytes, &response, &error);
 		if (result == IMAP_PARSER_NEED_MORE) {
+			trim_if_waiting(session);
 			return;
 		}
 		if (result == IMAP_PARSER_ERROR) {

@@ -110,6 +110,9 @@ struct imap_session_events {
 	void (*ready)(void *ctx);
 	void (*closed)(void *ctx, const struct gp_error *error);
 	void (*idle)(void *ctx); /* READY, and the last command in flight or in the queue has ended */
+	/* What no command has asked for: EXISTS, FETCH, LIST, STATUS, OK with a code … Borrowed.
+	 * The mailbox's state has it already. */
+	void (*untagged)(void *ctx, const struct imap_response *response);
 };
 
 struct imap_session;
@@ -176,6 +179,7 @@ enum imap_command_kind {
 	IMAP_COMMAND_MYRIGHTS,
 	IMAP_COMMAND_COPY,   /* COPY, MOVE, EXPUNGE: the untagged OK with COPYUID */
 	IMAP_COMMAND_SELECT, /* barrier; changes the selected mailbox */
+	IMAP_COMMAND_IDLE,   /* barrier; goes on until another command is submitted (RFC 2177) */
 };
 
 /* How a command ended. `response` is the tagged one, NULL when there was none

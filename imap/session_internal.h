@@ -5,6 +5,7 @@
  *	session_command.c  commands: the queue, sending, how they end
  *	session_route.c    untagged answers: to commands, and into the mailbox state
  *	session_login.c    from the greeting to READY
+ *	session_idle.c     IDLE: a command that lasts
  *
  * A command is in exactly one list of its session from new to the end of done():
  *
@@ -62,6 +63,7 @@ struct imap_command {
 	bool has_row; /* STATUS, MYRIGHTS: an answer came */
 	bool has_dialogue;
 	bool is_continued; /* awaits no longer: "+" came, the next piece goes out with this turn */
+	bool is_held;      /* IDLE: the next piece, DONE, goes out when something else is to be sent */
 };
 
 /* Ways to say the password, in the order they are tried. */
@@ -98,6 +100,7 @@ struct imap_session {
 	uint64_t ready_at_ms, last_received_ms;
 	uint64_t silent_since_ms;                       /* something is in flight, and no byte came since */
 	uint64_t n_rows_dropped, n_stray_continuations; /* for the log */
+	bool is_taken;                                  /* a command had the untagged answer at hand */
 
 	struct gp_timer turn;
 	struct gp_timer connect_timer; /* until READY */
@@ -146,6 +149,12 @@ void imap_session_end_all(struct imap_session *session);
 void imap_session_drop_all(struct imap_session *session);
 void imap_session_on_tagged(struct imap_session *session, const struct imap_response *response);
 void imap_session_on_continuation(struct imap_session *session);
+
+/* session_idle.c */
+/* The server has said "+": nothing is awaited of it now. */
+void imap_idle_began(struct imap_session *session, struct imap_command *command);
+/* Lets DONE go out; no-op for one that is not held. Before "+" it waits for that. */
+void imap_idle_release(struct imap_session *session, struct imap_command *command);
 
 /* session_route.c */
 void imap_session_on_untagged(struct imap_session *session, const struct imap_response *response);

@@ -160,6 +160,7 @@ static void note_fetch(struct imap_selected *selected, const struct imap_fetch *
  * next turn, so that the walk can go on, but they are told nothing more. */
 static void deliver(struct imap_session *session, struct imap_command *command, const struct imap_response *response)
 {
+	session->is_taken = true; /* also by one that was cancelled: it had asked */
 	if (imap_session_is_open(session) && command->spec.untagged) {
 		command->spec.untagged(command->spec.ctx, response);
 	}
@@ -392,8 +393,16 @@ static void note(struct imap_session *session, const struct imap_response *respo
 	}
 }
 
+static void tell(struct imap_session *session, const struct imap_response *response)
+{
+	if (session->state == IMAP_SESSION_READY && session->events->untagged) {
+		session->events->untagged(session->ctx, response);
+	}
+}
+
 void imap_session_on_untagged(struct imap_session *session, const struct imap_response *response)
 {
+	session->is_taken = false;
 	if (response->type == IMAP_RESPONSE_CONDITION) {
 		on_condition(session, response);
 	} else if (response->type == IMAP_RESPONSE_CAPABILITY) {
@@ -402,5 +411,8 @@ void imap_session_on_untagged(struct imap_session *session, const struct imap_re
 		/* The state first: a callback sees it as it is after this answer. */
 		note(session, response);
 		route(session, response);
+	}
+	if (!session->is_taken) {
+		tell(session, response);
 	}
 }
