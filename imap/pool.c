@@ -520,30 +520,39 @@ static struct pool_session *choose_bulk(struct pool_account *account, const stru
 
 /* ---- tenants ---- */
 
-/* One that nobody uses, else a new one. It waits only for what is on its way. */
-static struct pool_session *choose_tenant(struct pool_account *account, const struct imap_lease *lease)
+static struct pool_session *unused(struct pool_account *account)
 {
-	(void)lease;
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
 		if (is_usable(s) && s->leases.n == 0 && !s->is_reserved) {
 			return s;
 		}
 	}
-	if (account->pool->n_sessions < account->pool->config.max_sessions) {
+	return NULL;
+}
+
+static bool is_pool_full(const struct imap_pool *pool)
+{
+	return pool->n_sessions >= pool->config.max_sessions;
+}
+
+/* A session that nobody uses, else a new one. */
+static struct pool_session *choose_tenant(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *session = unused(account);
+
+	(void)lease;
+	if (!session && !is_pool_full(account->pool)) {
 		open_another(account);
 	}
-	return NULL;
+	return session;
 }
 
 /* Whether one more could have a session, now or when one comes free. A full pool is for
  * leases: nobody is put out for a tenant. */
 static bool has_room_for_tenant(struct pool_account *account)
 {
-	const struct imap_pool *pool = account->pool;
-	bool has_session = account->n_sessions > n_tenants(account);
-
 	return n_tenants(account) + 1 < account_cap(account) &&
-	       (has_session || pool->n_sessions < pool->config.max_sessions);
+	       (!is_pool_full(account->pool) || account->n_connecting > 0 || unused(account));
 }
 
 static void refuse_tenants(struct pool_account *account)

@@ -305,8 +305,9 @@ static void list_round(size_t index, unsigned modseq)
 {
 	char reply[256];
 
-	fake_expect(at(index), "LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN UIDNEXT "
-			       "UIDVALIDITY HIGHESTMODSEQ))");
+	fake_expect(at(index),
+		    "LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (MESSAGES UNSEEN UIDNEXT "
+		    "UIDVALIDITY HIGHESTMODSEQ))");
 	snprintf(reply, sizeof reply,
 		 "* LIST () \"/\" INBOX\r\n* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1 HIGHESTMODSEQ %u)\r\n"
 		 "$ OK\r\n",
@@ -322,7 +323,7 @@ static void test_cap_of_one(void **state)
 
 	begin(1, 100);
 	watch_mailboxes(NULL, NULL, NULL);
-	fake_log_in(at(0), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS");
+	fake_log_in(at(0), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS SPECIAL-USE");
 	list_round(0, 1);
 	expect_told("up;");
 	start(&probe, NULL);
@@ -352,7 +353,7 @@ static void test_at_most_all_but_one(void **state)
 	watch_mailboxes(NULL, NULL, NULL);
 	/* the second watch has none of its own */
 	assert_int_equal(fake_n_opened(net), 2);
-	fake_log_in(at(1), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS");
+	fake_log_in(at(1), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS SPECIAL-USE");
 	list_round(1, 1);
 	expect_told("up;");
 	start(&probe, "INBOX");
@@ -379,7 +380,7 @@ static void test_pool_is_full(void **state)
 	watch_mailboxes(NULL, NULL, NULL);
 	come_up(0);
 	start(&probe, "INBOX");
-	fake_log_in(at(1), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS");
+	fake_log_in(at(1), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS SPECIAL-USE");
 	fake_expect(at(1), "EXAMINE INBOX (CONDSTORE)");
 	answer(1);
 	assert_true(is_granted(&probe));
@@ -418,7 +419,7 @@ static void test_cap_is_lowered(void **state)
 	assert_true(is_waiting(&probe));
 	log_out(0);
 	assert_int_equal(fake_n_opened(net), 3);
-	fake_log_in(at(2), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS");
+	fake_log_in(at(2), NOTIFY_CAPS " LIST-EXTENDED LIST-STATUS SPECIAL-USE");
 	fake_expect(at(2), "EXAMINE INBOX (CONDSTORE)");
 	answer(2);
 	assert_true(is_granted(&probe));
