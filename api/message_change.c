@@ -72,8 +72,8 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 	}
 	if (row->items & IMAP_ITEM_FLAGS) {
 		self->lacks_keyword = false;
-		for (size_t i = 0; i < self->n_set; i++) {
-			self->lacks_keyword |= !api_row_has_flag(row, self->set[i]);
+		for (size_t i = 0; i < self->keywords.n_set; i++) {
+			self->lacks_keyword |= !api_row_has_flag(row, self->keywords.set[i]);
 		}
 	}
 }
@@ -324,9 +324,8 @@ static bool is_mailbox_name(struct span name)
 	return name.len > 0 && name.len <= MAX_MAILBOX_NAME;
 }
 
-bool api_change_read_target(struct api_change *self, const json_t *mailbox)
+bool api_change_read_target(struct api_exchange *exchange, const json_t *mailbox, struct span *target_out)
 {
-	struct api_exchange *exchange = self->job.exchange;
 	struct span name = span_make(json_string_value(mailbox), json_string_length(mailbox));
 
 	if (!json_is_string(mailbox) || !is_mailbox_name(name)) {
@@ -336,8 +335,8 @@ bool api_change_read_target(struct api_change *self, const json_t *mailbox)
 		return false;
 	}
 	if (span_equal_text_nocase(name, "INBOX")) {
-		self->target = SPAN_LIT("INBOX");
-	} else if (!gp_arena_copy(&exchange->arena, name, &self->target)) {
+		*target_out = SPAN_LIT("INBOX");
+	} else if (!gp_arena_copy(&exchange->arena, name, target_out)) {
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return false;
 	}

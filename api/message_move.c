@@ -313,7 +313,7 @@ void api_message_copy(struct api_request *request)
 	if (api_body_check_members(body, NULL, members, 1, &error) != GP_OK) {
 		api_reply_error(request->exchange, &error);
 	} else {
-		is_good = api_change_read_target(self, json_object_get(body, "mailbox"));
+		is_good = api_change_read_target(request->exchange, json_object_get(body, "mailbox"), &self->target);
 	}
 	json_decref(body);
 	if (is_good) {

@@ -23,6 +23,7 @@
 /* to the IMAP server */
 #define GP_MAX_IMAP_COMMAND (256 * GP_KIB) /* one command, literals counted */
 #define GP_MAX_IMAP_SET_BYTES 7000         /* one UID set in a command: longer ones are split */
+#define GP_MAX_IMAP_UNSENT (512 * GP_KIB)  /* of a streamed literal, not yet taken by the network */
 #define GP_STREAM_WINDOW (256 * GP_KIB)    /* one partial FETCH of a streamed body */
 
 /* from the HTTP client */
@@ -30,6 +31,7 @@
 #define GP_MAX_QUERY_PARAMETERS 200
 #define GP_MAX_JSON_BODY GP_MIB
 #define GP_MAX_JSON_DEPTH 32
+#define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
 #define GP_HEADER_DEADLINE_MS 20000
 
 /* to the HTTP client */
@@ -41,5 +43,20 @@
 #define GP_MAX_SESSION_AGE_MS (15 * 60 * 1000) /* then it logs in anew: a changed password takes hold */
 #define GP_SESSION_KEEPALIVE_MS (2 * 60 * 1000)
 #define GP_DRAIN_MS 30000
+
+/* watches */
+#define GP_WATCH_SESSIONS 2 /* of one watch, with IDLE */
+#define GP_WATCH_RENEW_MS                                                                                              \
+	(9 * 60 * 1000)                    /* IDLE and NOTIFY: something is sent, before a NAT forgets the connection  \
+					    */
+#define GP_WATCH_SILENT_MS (5 * 60 * 1000) /* and when nothing came for so long */
+#define GP_WATCH_POLL_MS 30000             /* STATUS of what no server tells of */
+#define GP_WATCH_POLL_FACTOR 20            /* and at most this part of the time is spent with it */
+#define GP_WATCH_BLIND_MS (5 * 60 * 1000)  /* a mailbox without mod-sequences is named this often */
+#define GP_WATCH_RETRY_MS (5 * 60 * 1000)  /* a watch without a session asks for one again */
+#define GP_WATCH_BACKOFF_MS 1000           /* the first, doubled each time; a random part of it is waited */
+#define GP_WATCH_MAX_BACKOFF_MS (2 * 60 * 1000)
+#define GP_WATCH_STEADY_MS 60000 /* up for so long: the back-off begins anew */
+#define GP_WATCH_RECONNECT_MS 10 /* between two logins of watches that come back, in one pool */
 
 #endif

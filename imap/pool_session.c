@@ -95,9 +95,22 @@ static void on_closed(void *ctx, const struct gp_error *error)
 	} else if (pool_has_waiting(account)) {
 		pool_dispatch_soon(account);
 	}
+	if (self->tenant) {
+		self->tenant->tenant_events->closed(self->tenant->ctx, &copy);
+	}
 }
 
-static const struct imap_session_events session_events = {.ready = on_ready, .closed = on_closed};
+static void on_untagged(void *ctx, const struct imap_response *response)
+{
+	struct pool_session *self = ctx;
+
+	if (self->tenant) {
+		self->tenant->tenant_events->untagged(self->tenant->ctx, response);
+	}
+}
+
+static const struct imap_session_events session_events = {
+	.ready = on_ready, .closed = on_closed, .untagged = on_untagged};
 
 bool pool_session_open(struct pool_account *account)
 {
@@ -166,6 +179,8 @@ void pool_session_retire(struct pool_session *self)
 	self->is_retiring = true;
 	if (self->leases.n == 0 && !self->is_closed) {
 		imap_session_logout(self->session);
+	} else if (self->tenant && !self->is_closed) {
+		self->tenant->tenant_events->leave(self->tenant->ctx);
 	}
 }
 
@@ -229,6 +244,9 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	if (!lease->mailbox) {
 		return true;
 	}
+	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
+		return false;
+	}
 	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine);
 }
 
@@ -280,6 +298,8 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
+	self->n_alone += lease->is_alone;
+	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
 }
 
@@ -302,6 +322,8 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 		return;
 	}
 	lease->state = LEASE_SELECTING;
+	self->is_exclusive = lease->is_fresh_view;
+	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
 	self->mailbox = strdup(lease->mailbox);
 	self->is_examine = !lease->is_write;
@@ -322,7 +344,11 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
 	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
-	self->is_retiring = self->is_retiring || is_suspect;
+	self->n_alone -= lease->is_alone;
+	self->is_exclusive = self->is_exclusive && !lease->is_fresh_view;
+	/* What a tenant asked the server to tell is nothing that others expect. */
+	self->is_retiring = self->is_retiring || is_suspect || lease == self->tenant;
+	self->tenant = lease == self->tenant ? NULL : self->tenant;
 	if (self->leases.n > 0) {
 		return;
 	}

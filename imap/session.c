@@ -88,6 +88,7 @@ void imap_session_error_from(struct gp_error *error, enum gp_status status, cons
 void imap_session_forget_capabilities(struct imap_session *session)
 {
 	memset(session->has_capability, 0, sizeof session->has_capability);
+	session->append_limit = 0;
 	session->knows_capabilities = false;
 }
 
@@ -102,6 +103,9 @@ static bool is_capability(struct span word, enum imap_capability capability)
 
 static void learn_word(struct imap_session *session, struct span word)
 {
+	if (span_starts_with_nocase(word, "APPENDLIMIT=")) {
+		(void)span_to_u64(span_from(word, strlen("APPENDLIMIT=")), &session->append_limit);
+	}
 	for (int i = 0; i < IMAP_N_CAPABILITIES; i++) {
 		if (is_capability(word, (enum imap_capability)i)) {
 			session->has_capability[i] = true;
@@ -161,9 +165,19 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 	return session->has_capability[capability] && !session->is_disabled[capability];
 }
 
+uint64_t imap_session_append_limit(const struct imap_session *session)
+{
+	return session->append_limit;
+}
+
 const char *imap_session_personal_prefix(const struct imap_session *session)
 {
 	return session->personal_prefix;
+}
+
+bool imap_session_has_qresync(const struct imap_session *session)
+{
+	return session->has_qresync;
 }
 
 void imap_session_disable(struct imap_session *session, enum imap_capability capability)
@@ -219,6 +233,17 @@ static bool is_clear_of_injection(struct imap_session *session, struct span rest
 	return false;
 }
 
+/* A session that is only watched may have nothing to say for hours. */
+static void trim_if_waiting(struct imap_session *session)
+{
+	bool is_idling = session->awaiting && session->awaiting->is_held;
+
+	if (session->state == IMAP_SESSION_READY && (is_idling || imap_session_n_commands(session) == 0)) {
+		imap_parser_release(session->parser);
+		gp_buffer_reset(&session->out, 0);
+	}
+}
+
 static void on_received(void *ctx, struct span bytes)
 {
 	struct imap_session *session = ctx;
@@ -235,6 +260,7 @@ static void on_received(void *ctx, struct span bytes)
 	while (imap_session_is_open(session)) {
 		enum imap_parser_result result = imap_parser_next(session->parser, &bytes, &response, &error);
 		if (result == IMAP_PARSER_NEED_MORE) {
+			trim_if_waiting(session);
 			return;
 		}
 		if (result == IMAP_PARSER_ERROR) {
@@ -249,6 +275,11 @@ static void on_received(void *ctx, struct span bytes)
 			return;
 		}
 	}
+}
+
+static void on_drained(void *ctx)
+{
+	imap_session_on_drained(ctx);
 }
 
 static void on_closed(void *ctx, const struct gp_error *error)
@@ -271,6 +302,7 @@ static const struct imap_transport_events transport_events = {
 	.connected = on_connected,
 	.secured = on_secured,
 	.received = on_received,
+	.drained = on_drained,
 	.closed = on_closed,
 };
 
@@ -342,6 +374,10 @@ static void on_silence(struct gp_timer *timer)
 	uint64_t due_ms = session->silent_since_ms + session->silence_timeout_ms;
 
 	if (session->in_flight.n == 0) {
+		return;
+	}
+	if (imap_session_is_fed(session)) {
+		gp_timer_start(timer, session->silence_timeout_ms);
 		return;
 	}
 	if (session->timers->now_ms < due_ms) {
@@ -453,6 +489,7 @@ void imap_session_close(struct imap_session *session, const struct gp_error *err
 	stop_timers(session);
 	session->awaiting = NULL;
 	imap_session_deselect(session);
+	session->n_unsent_at_end = session->transport ? imap_transport_unsent(session->transport) : 0;
 	imap_transport_close(&session->transport);
 	imap_session_start_turn(session);
 }

@@ -125,7 +125,9 @@ struct imap_command *imap_command_new(struct imap_session *session, const char *
 		return NULL;
 	}
 	command->spec.mailbox = SPAN_NIL;
-	command->is_barrier = spec->kind == IMAP_COMMAND_SELECT;
+	command->n_literal_left = spec->streamed;
+	command->is_barrier = spec->kind == IMAP_COMMAND_SELECT || spec->kind == IMAP_COMMAND_IDLE;
+	command->is_held = spec->kind == IMAP_COMMAND_IDLE;
 	snprintf(command->tag, sizeof command->tag, "A%" PRIu64, ++session->n_tags);
 	snprintf(command->name, sizeof command->name, "%s", name);
 	imap_writer_command(&command->writer, command->tag, name);
@@ -215,10 +217,16 @@ void imap_command_cancel(struct imap_command **command)
 	}
 	struct imap_session *session = self->session;
 	if (self->stage == IMAP_COMMAND_IN_FLIGHT) {
+		if (self->n_literal_left > 0) {
+			/* Announced, and not to come: no bytes of somebody else may stand in for it. */
+			imap_session_fail(session, GP_LOST, "an upload was given up in the midst of a message");
+		}
+		self->spec.room = NULL;
 		self->is_cancelled = true;
 		self->spec.uids = NULL;
 		self->spec.untagged = NULL;
 		self->spec.done = NULL;
+		imap_idle_release(session, self);
 		return;
 	}
 	bool was_known = self->stage != IMAP_COMMAND_DRAFT;
@@ -270,7 +278,11 @@ static void end_command(struct imap_command *command, const struct imap_result *
 
 static void end_with_error(struct imap_command *command, const struct gp_error *error)
 {
-	const struct imap_result result = {.error = error};
+	const struct imap_session *session = command->session;
+	const struct imap_result result = {
+		.error = error,
+		.is_sent = command->is_sent && (imap_session_is_open(session) || session->n_unsent_at_end == 0),
+	};
 
 	end_command(command, &result);
 }
@@ -371,6 +383,10 @@ static void send_piece(struct imap_session *session, struct imap_command *comman
 		send_dialogue(session, command);
 		return;
 	}
+	if (is_last && command->n_literal_left > 0) {
+		imap_session_begin_literal(session, command);
+		return;
+	}
 	send_bytes(session, span_slice(bytes, command->n_sent, end - command->n_sent), writer->has_secret);
 	command->n_sent = end;
 	if (!is_last) {
@@ -378,9 +394,17 @@ static void send_piece(struct imap_session *session, struct imap_command *comman
 	}
 	session->awaiting = is_last && !command->has_dialogue ? NULL : command;
 	if (!session->awaiting) {
+		command->is_sent = true;
 		imap_writer_deinit(writer);
 		imap_writer_init(writer, IMAP_LITERAL_SYNC, false);
 	}
+}
+
+void imap_session_send_rest(struct imap_session *session, struct imap_command *command)
+{
+	send_piece(session, command);
+	write_out(session);
+	imap_session_start_turn(session);
 }
 
 static void start(struct imap_session *session, struct imap_command *command)
@@ -434,7 +458,10 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 	case IMAP_COMMAND_PLAIN:
 	case IMAP_COMMAND_FETCH:
 	case IMAP_COMMAND_STATUS:
+	case IMAP_COMMAND_APPEND:
+	case IMAP_COMMAND_ENABLE:
 	case IMAP_COMMAND_SELECT:
+	case IMAP_COMMAND_IDLE:
 		break;
 	}
 	return false;
@@ -473,8 +500,14 @@ void imap_session_flush(struct imap_session *session)
 	if (!imap_session_is_open(session)) {
 		return;
 	}
-	if (session->awaiting && session->awaiting->is_continued) {
+	if (session->awaiting && session->queue.first) {
+		imap_idle_release(session, session->awaiting);
+	}
+	if (session->awaiting && session->awaiting->is_continued && !session->awaiting->is_held) {
 		send_piece(session, session->awaiting);
+	}
+	if (!imap_session_is_open(session)) {
+		return; /* a literal was given up as soon as it could begin */
 	}
 	while (!session->awaiting && session->queue.first && may_start(session, session->queue.first)) {
 		start(session, session->queue.first);
@@ -495,14 +528,16 @@ static struct imap_command *find_in_flight(const struct imap_session *session, s
 }
 
 /* A literal that was announced and not sent is dropped only when the server refused
- * it before its "+"; anything else leaves the two sides out of step. */
+ * it before its "+"; anything else leaves the two sides out of step. An IDLE may be
+ * ended by the server. */
 static bool is_in_step(const struct imap_session *session, const struct imap_command *command,
 		       enum imap_condition condition)
 {
 	if (condition == IMAP_PREAUTH || condition == IMAP_BYE) {
 		return false;
 	}
-	return session->awaiting != command || (!command->is_continued && condition != IMAP_OK);
+	return session->awaiting != command || (!command->is_continued && condition != IMAP_OK) ||
+	       (command->spec.kind == IMAP_COMMAND_IDLE && command->is_continued);
 }
 
 void imap_session_on_tagged(struct imap_session *session, const struct imap_response *response)
@@ -528,8 +563,13 @@ void imap_session_on_tagged(struct imap_session *session, const struct imap_resp
 	if (!is_ok) {
 		imap_session_error_from(&error, imap_refusal_status(response), response);
 	}
-	const struct imap_result result = {.response = response, .error = is_ok ? NULL : &error};
+	const struct imap_result result = {.response = response, .error = is_ok ? NULL : &error, .is_sent = true};
+	bool is_out_of_step = command->is_streaming;
 	end_command(command, &result);
+	if (is_out_of_step) {
+		/* It said why, but who knows how many octets it still waits for. */
+		imap_session_fail(session, GP_LOST, "the IMAP server refused a message in the midst of it");
+	}
 	if (imap_session_is_open(session)) {
 		imap_session_start_turn(session);
 	}
@@ -539,8 +579,9 @@ void imap_session_on_continuation(struct imap_session *session)
 {
 	struct imap_command *command = session->awaiting;
 
-	if (command && !command->is_continued) {
+	if (command && !command->is_continued && !command->is_streaming) {
 		command->is_continued = true;
+		imap_idle_began(session, command);
 		imap_session_start_turn(session);
 		return;
 	}

@@ -131,6 +131,55 @@ enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_ui
 	return GP_OK;
 }
 
+enum gp_status imap_uidset_add_common(struct imap_uidset *set, const struct imap_uidset *a, const struct imap_uidset *b)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = 0, j = 0; i < a->n_ranges && j < b->n_ranges && status == GP_OK;) {
+		struct imap_uid_range x = a->ranges[i];
+		struct imap_uid_range y = b->ranges[j];
+		uint32_t first = x.first > y.first ? x.first : y.first;
+		uint32_t last = x.last < y.last ? x.last : y.last;
+
+		if (first <= last) {
+			status = imap_uidset_add(set, first, last);
+		}
+		if (x.last < y.last) {
+			i++;
+		} else {
+			j++;
+		}
+	}
+	return status;
+}
+
+enum gp_status imap_uidset_add_difference(struct imap_uidset *set, const struct imap_uidset *a,
+					  const struct imap_uidset *b)
+{
+	enum gp_status status = GP_OK;
+	size_t j = 0;
+
+	for (size_t i = 0; i < a->n_ranges && status == GP_OK; i++) {
+		uint64_t from = a->ranges[i].first;
+		uint64_t last = a->ranges[i].last;
+		while (j < b->n_ranges && b->ranges[j].last < from) {
+			j++;
+		}
+		/* what `b` takes out of this range; its last one may reach into the next */
+		for (size_t k = j; k < b->n_ranges && b->ranges[k].first <= last && status == GP_OK; k++) {
+			if (b->ranges[k].first > from) {
+				status = imap_uidset_add(set, (uint32_t)from, b->ranges[k].first - 1);
+			}
+			from = (uint64_t)b->ranges[k].last + 1;
+			j = k;
+		}
+		if (from <= last && status == GP_OK) {
+			status = imap_uidset_add(set, (uint32_t)from, (uint32_t)last);
+		}
+	}
+	return status;
+}
+
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct imap_uid_range *left = a;

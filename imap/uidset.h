@@ -27,6 +27,11 @@ void imap_uidset_deinit(struct imap_uidset *set);
  * order, else up to O(n) each. GP_LIMIT past GP_MAX_IMAP_UID_RANGES. */
 enum gp_status imap_uidset_add(struct imap_uidset *set, uint32_t first, uint32_t last) GP_MUST_USE;
 enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_uidset *other) GP_MUST_USE;
+/* Adds what is in both sets; what is in `a` and not in `b`. */
+enum gp_status imap_uidset_add_common(struct imap_uidset *set, const struct imap_uidset *a,
+				      const struct imap_uidset *b) GP_MUST_USE;
+enum gp_status imap_uidset_add_difference(struct imap_uidset *set, const struct imap_uidset *a,
+					  const struct imap_uidset *b) GP_MUST_USE;
 /* "1,5:9,12:*": GP_INVALID for 0, an empty item or a number over 32 bits. Descending
  * ranges and any order are understood. Nothing is added on failure. */
 enum gp_status imap_uidset_parse(struct imap_uidset *set, struct span text) GP_MUST_USE;
