@@ -3,8 +3,8 @@
  *
  *   watch PORT PER-ACCOUNT USERS USER PASSWORD [MAILBOX…]
  *
- * IMAP without TLS on 127.0.0.1. USERS accounts are watched: USER itself, or with more
- * than one USER0, USER1, … Without a mailbox all are. A line is
+ * IMAP on 127.0.0.1: without TLS, or with it where WATCH_CA names the file of a CA. USERS accounts are watched: USER
+ * itself, or with more than one USER0, USER1, … Without a mailbox all are. A line is
  *
  *   MICROSECONDS NUMBER up|listed|changed NAME|down STATUS|final STATUS
  *
@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "gateway/loop.h"
 #include "imap/tcp.h"
+#include "imap/tls.h"
 #include "imap/watch.h"
 
 struct watched {
@@ -116,7 +117,13 @@ int main(int argc, char **argv)
 	if (!watched || gateway_loop_init(&loop) != 0 || gateway_loop_watch_signals(&loop, on_signal, NULL) != 0) {
 		return 1;
 	}
-	struct imap_network *network = imap_tcp_network_new(&loop.uv, &loop.timers, NULL);
+	struct gp_error error = {.status = GP_OK};
+	struct imap_tls_context *tls = NULL;
+	if (getenv("WATCH_CA")) {
+		tls = imap_tls_context_new(getenv("WATCH_CA"), &error);
+		endpoint.security = IMAP_SECURITY_TLS;
+	}
+	struct imap_network *network = imap_tcp_network_new(&loop.uv, &loop.timers, tls);
 	const struct imap_pool_config config = {
 		.network = network,
 		.endpoint = &endpoint,
@@ -140,6 +147,7 @@ int main(int argc, char **argv)
 	free(watched);
 	imap_pool_free(&pool);
 	imap_tcp_network_free(&network);
+	imap_tls_context_free(&tls);
 	gateway_loop_deinit(&loop);
 	return 0;
 }
