@@ -191,14 +191,14 @@ struct imap_result {
 
 struct imap_command_spec {
 	enum imap_command_kind kind;
-	bool is_by_position;                                               /* FETCH: first/last instead of uids */
-	uint32_t first_position, last_position;                            /* both included; IMAP_UID_STAR is open */
-	const struct imap_uidset *uids;                                    /* borrow, until done or cancel */
-	unsigned row_items;                                                /* FETCH: the IMAP_ITEM_… it takes */
-	bool takes_vanished;                                               /* FETCH: VANISHED (EARLIER) too */
-	bool is_window;                                                    /* FETCH: tells its rows by their origin */
-	struct span mailbox;                                               /* STATUS, SELECT: UTF-8, copied */
-	bool is_examine;                                                   /* SELECT */
+	bool is_by_position;                    /* FETCH: first/last instead of uids */
+	uint32_t first_position, last_position; /* both included; IMAP_UID_STAR is open */
+	const struct imap_uidset *uids;         /* borrow, until done or cancel */
+	unsigned row_items;                     /* FETCH: the IMAP_ITEM_… it takes */
+	bool takes_vanished;                    /* FETCH: VANISHED (EARLIER) too, and no other */
+	bool is_window;                         /* FETCH: tells its rows by their origin */
+	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
+	bool is_examine;                        /* SELECT */
 	void (*untagged)(void *ctx, const struct imap_response *response); /* may be NULL */
 	void (*done)(void *ctx, const struct imap_result *result);         /* exactly once, the last touch */
 	void *ctx;
