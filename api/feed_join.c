@@ -260,11 +260,11 @@ static void begin(struct join *join)
 		join->status = gp_buffer_append(&join->text, SPAN_LIT(": going on\n"));
 	}
 	if (join->status == GP_OK) {
+		stream->has_begun = true;
+		stream->feed->n_all += stream->is_all;
 		join->status = hub_subscribed(stream->feed->hub);
 	}
 	if (join->status == GP_OK) {
-		stream->has_begun = true;
-		stream->feed->n_all += stream->is_all;
 		free(stream->last_id);
 		stream->last_id = NULL;
 		stream->events->began(stream->ctx);
