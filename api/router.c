@@ -34,6 +34,7 @@ static const struct route routes[] = {
 	 false,
 	 {{API_GET, api_mailbox_get}, {API_PATCH, api_mailbox_patch}, {API_DELETE, api_mailbox_delete}}},
 	{"mailboxes/{mailbox}/changes", false, {{API_GET, api_changes_get}}},
+	{"events", false, {{API_GET, api_events_get}}},
 };
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */
@@ -247,6 +248,27 @@ static bool read_message_path(struct api_request *request, const struct match *m
 	} else if (strcmp(pattern, "{uid}/keywords/{keyword}") == 0) {
 		request->keyword = match->segments[2].text;
 	}
+	return true;
+}
+
+bool api_request_mailboxes(struct api_request *request, struct api_mailbox_ref *mailboxes, size_t most, size_t *n_out)
+{
+	const struct api_param *param;
+	size_t n = 0;
+
+	while ((param = api_query_param(&request->query, "mailbox", n)) != NULL) {
+		if (n == most) {
+			api_reply_problem(request->exchange, API_PROBLEM_BAD_REQUEST, NULL,
+					  "parameter 'mailbox' may come %zu times at most", most);
+			return false;
+		}
+		request->mailbox = (struct api_mailbox_ref){.role = NULL};
+		if (!read_mailbox(request, param->raw_value, param->value)) {
+			return false;
+		}
+		mailboxes[n++] = request->mailbox;
+	}
+	*n_out = n;
 	return true;
 }
 
