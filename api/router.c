@@ -50,6 +50,7 @@ static const struct route message_routes[] = {
 	 {{API_GET, api_message_get}, {API_PATCH, api_message_patch}, {API_DELETE, api_message_delete}}},
 	{"{uid}/copy", false, {{API_POST, api_message_copy}}},
 	{"{uid}/raw", false, {{API_GET, api_message_raw_get}}},
+	{"{uid}/attachments.zip", false, {{API_GET, api_message_attachments_get}}},
 	{"{uid}/headers", false, {{API_GET, api_message_headers_get}}},
 	{"{uid}/text", false, {{API_GET, api_message_text_get}}},
 	{"{uid}/html", false, {{API_GET, api_message_html_get}}},

@@ -68,6 +68,8 @@ void api_message_get(struct api_request *request);
 /* api/message_content.c: HEAD too */
 void api_message_raw_get(struct api_request *request);
 void api_message_part_get(struct api_request *request);
+/* api/export_attachments.c: HEAD too */
+void api_message_attachments_get(struct api_request *request);
 /* api/message_text.c */
 void api_message_headers_get(struct api_request *request);
 void api_message_text_get(struct api_request *request);
