@@ -299,6 +299,11 @@ static bool is_usable(const struct pool_session *s)
 	return s->is_ready && !s->is_closed && !s->is_retiring;
 }
 
+static bool is_joinable(const struct pool_session *s)
+{
+	return is_usable(s) && s->n_alone == 0;
+}
+
 /* Sessions past their age leave the pool: the next login shows if the password still
  * holds. */
 static void retire_aged(struct pool_account *account)
@@ -344,7 +349,7 @@ static struct pool_session *least_loaded(struct pool_account *account, const str
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_usable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
+		if (!is_joinable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
 			continue;
 		}
 		if (!best || s->leases.n < best->leases.n) {
@@ -361,7 +366,7 @@ static struct pool_session *unheld(struct pool_account *account)
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_usable(s) || s->n_holders > 0 || s->select) {
+		if (!is_joinable(s) || s->n_holders > 0 || s->select) {
 			continue;
 		}
 		if (!best || (best->mailbox && !s->mailbox) ||
@@ -431,13 +436,13 @@ static struct pool_session *choose_bulk(struct pool_account *account, const stru
 			return same;
 		}
 		struct pool_session *other = unheld(account);
-		if (other) {
+		if (other && !(lease->is_alone && other->leases.n > 0)) {
 			return other;
 		}
 		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
 			return NULL; /* it is worth waiting for */
 		}
-		if (same) {
+		if (same && !lease->is_alone) {
 			return same;
 		}
 	}
@@ -635,6 +640,7 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	lease->credential = imap_credential_ref(spec->credential);
 	lease->is_write = spec->is_write;
 	lease->is_bulk = spec->is_bulk;
+	lease->is_alone = spec->is_bulk && spec->is_alone;
 	lease->done = done;
 	lease->ctx = ctx;
 	account->n_leases++;

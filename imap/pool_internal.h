@@ -32,6 +32,7 @@ struct imap_lease {
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
 	bool is_write, is_bulk;
+	bool is_alone; /* bulk: nobody joins it */
 	bool is_stalled; /* bulk: its reader does not keep up */
 	bool is_fresh;
 	enum lease_state state;
@@ -52,6 +53,7 @@ struct pool_session {
 	struct imap_session *session;     /* own */
 	struct lease_list leases;         /* link */
 	size_t n_holders;                 /* leases that need the mailbox */
+	size_t n_alone;                   /* leases that nobody joins: 0 or 1 */
 	size_t n_bulk;                    /* bulk leases that are not stalled */
 	struct imap_call *select;         /* own, while it runs */
 	char *mailbox;                    /* own: selected, or being selected; NULL: none */

@@ -280,6 +280,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
+	self->n_alone += lease->is_alone;
 	gp_timer_stop(&self->tick);
 }
 
@@ -322,6 +323,7 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
 	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
+	self->n_alone -= lease->is_alone;
 	self->is_retiring = self->is_retiring || is_suspect;
 	if (self->leases.n > 0) {
 		return;

@@ -33,6 +33,7 @@ struct world_connection {
 
 struct world_request {
 	struct fake_exchange *exchange; /* own; NULL: none, or it was left */
+	size_t n_sent;                  /* bytes of an upload */
 	bool is_settled;                /* its end was expected and came */
 };
 

@@ -129,6 +129,11 @@ void imap_stream_cancel(struct imap_stream **stream)
 	assert(!*stream);
 }
 
+void imap_append_cancel(struct imap_append **append)
+{
+	assert(!*append);
+}
+
 /* ---- what the test does ---- */
 
 static inline void fake_pool_reset(void)

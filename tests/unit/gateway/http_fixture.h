@@ -190,6 +190,12 @@ static inline void stream_start(struct api_exchange *exchange)
 	stream_more(script);
 }
 
+bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
+{
+	(void)app;
+	return span_starts_with(exchange->target, "/upload");
+}
+
 void api_handle(struct api_app *app, struct api_exchange *exchange)
 {
 	struct span path = exchange->target;
