@@ -20,6 +20,7 @@
 #include "gateway/options.h"
 #include "gateway/process.h"
 #include "gateway/tls_files.h"
+#include "gateway/worker.h"
 #include "imap/tcp.h"
 #include "mail/header.h"
 
@@ -142,6 +143,9 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.timers = &program->loop.timers,
 		.now_us = gateway_now_us,
 		.request_timeout_ms = options->request_timeout_ms,
+		.max_body = options->max_body,
+		.work = gateway_work,
+		.work_ctx = &program->loop,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.upstream_name = options->endpoint.host,
@@ -187,7 +191,7 @@ static int run(struct program *program)
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}
-	/* The network's transports finish their close in here. */
+	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {
 		imap_tcp_network_free(&program->network);
