@@ -12,6 +12,8 @@ struct api_app {
 	uint64_t request_timeout_ms;
 	size_t max_body; /* bytes of a request's body, and of a message that is composed */
 	size_t n_held;   /* bytes of bodies and messages that requests hold: GP_MAX_HELD */
+	/* Bytes that nobody can guess; tests give ones of their choice. False: none now. */
+	bool (*random)(void *to, size_t len);
 	/* Runs run(ctx) on a worker thread, then done(ctx) from the loop, never before this
 	 * returns. run() shares nothing with the loop. The client that leaves meanwhile stops
 	 * neither: `ctx` lives until done(). At the end of the program done() may come when

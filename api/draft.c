@@ -442,9 +442,9 @@ static enum gp_status read_attachments(struct api_draft *draft, struct gp_error 
 	if (!list) {
 		return GP_OK;
 	}
-	if (!json_is_array(list) || n > MAIL_MAX_ATTACHMENTS) {
+	if (!json_is_array(list) || n > MAIL_MAX_ATTACHMENTS - draft->n_files) {
 		return gp_error_set(error, GP_INVALID, "attachments: must be a list of at most %zu",
-				    MAIL_MAX_ATTACHMENTS);
+				    MAIL_MAX_ATTACHMENTS - draft->n_files);
 	}
 	for (size_t i = 0; i < n; i++) {
 		draft->mail.n_attachments = i + 1;
@@ -463,9 +463,11 @@ static enum gp_status read_moments(struct api_draft *draft, struct gp_error *err
 	struct api_moment moment = {.seconds = 0};
 	enum gp_status status = read_moment(draft->json, "sentAt", &moment, &draft->has_date, error);
 
-	if (status == GP_OK) {
+	if (status == GP_OK && draft->has_date) {
 		draft->mail.date = moment.seconds;
 		draft->mail.date_offset = moment.offset;
+	}
+	if (status == GP_OK) {
 		status = read_moment(draft->json, "receivedAt", &moment, &draft->has_received_at, error);
 		draft->received_at = moment.seconds;
 	}
@@ -522,7 +524,7 @@ enum gp_status api_draft_read_json(struct api_draft *draft, struct span json, st
 	for (size_t i = 0; i < sizeof readers / sizeof readers[0] && status == GP_OK; i++) {
 		status = readers[i](draft, error);
 	}
-	return status == GP_OK ? mail_draft_check(&draft->mail, error) : status;
+	return status;
 }
 
 /* ---- forms ---- */
@@ -612,14 +614,12 @@ enum gp_status api_draft_set_field(struct api_draft *draft, struct span name, st
 enum gp_status api_draft_add_file(struct api_draft *draft, struct span name, struct span type,
 				  struct gp_buffer *content, struct gp_error *error)
 {
-	size_t i = draft->mail.n_attachments;
-
-	if (i == MAIL_MAX_ATTACHMENTS) {
+	if (draft->mail.n_attachments + draft->n_files == MAIL_MAX_ATTACHMENTS) {
 		gp_buffer_deinit(content);
 		return gp_error_set(error, GP_INVALID, "attachments: there are more than %zu", MAIL_MAX_ATTACHMENTS);
 	}
+	size_t i = MAIL_MAX_ATTACHMENTS - ++draft->n_files;
 	struct mail_attachment *attachment = &draft->attachments[i];
-	draft->mail.n_attachments++;
 	draft->contents[i] = *content;
 	gp_buffer_init(content, 1);
 	attachment->content = gp_buffer_span(&draft->contents[i]);
@@ -628,4 +628,38 @@ enum gp_status api_draft_add_file(struct api_draft *draft, struct span name, str
 		return no_memory(error);
 	}
 	return GP_OK;
+}
+
+static void swap(struct api_draft *draft, size_t a, size_t b)
+{
+	struct mail_attachment attachment = draft->attachments[a];
+	struct api_draft_source source = draft->sources[a];
+	struct gp_buffer content = draft->contents[a];
+
+	draft->attachments[a] = draft->attachments[b];
+	draft->sources[a] = draft->sources[b];
+	draft->contents[a] = draft->contents[b];
+	draft->attachments[b] = attachment;
+	draft->sources[b] = source;
+	draft->contents[b] = content;
+}
+
+enum gp_status api_draft_finish(struct api_draft *draft, struct gp_error *error)
+{
+	size_t n_files = draft->n_files, first = MAIL_MAX_ATTACHMENTS - n_files;
+
+	/* The last one is the first of them there. */
+	for (size_t i = 0; i < n_files / 2; i++) {
+		swap(draft, first + i, MAIL_MAX_ATTACHMENTS - 1 - i);
+	}
+	for (size_t i = 0; i < n_files; i++) {
+		swap(draft, draft->mail.n_attachments++, first + i);
+	}
+	draft->n_files = 0;
+	return mail_draft_check(&draft->mail, error);
+}
+
+bool api_draft_wants_source(const struct api_draft *draft, size_t i)
+{
+	return !span_is_nil(draft->sources[i].mailbox) && span_is_nil(draft->attachments[i].content);
 }

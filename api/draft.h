@@ -31,11 +31,12 @@ struct api_draft_source {
 };
 
 struct api_draft {
-	struct mail_draft mail; /* its date and seed are for the caller to set: has_date */
-	bool has_date;          /* by `sentAt` */
+	struct mail_draft mail; /* seed and date are for the caller to set, before JSON is read */
+	bool has_date;          /* `sentAt` was there */
 	struct api_draft_source sources[MAIL_MAX_ATTACHMENTS];
 	struct gp_buffer contents[MAIL_MAX_ATTACHMENTS]; /* own; mail.attachments[i].content borrows */
 	struct mail_attachment attachments[MAIL_MAX_ATTACHMENTS];
+	size_t n_files;                              /* not yet among them: kept at the end of the three arrays */
 	struct span flags[API_MAX_CHANGED_KEYWORDS]; /* IMAP's, of `keywords` */
 	size_t n_flags;
 	bool has_keywords; /* the member was there */
@@ -52,17 +53,21 @@ struct api_draft {
 struct api_draft *api_draft_new(void);
 void api_draft_free(struct api_draft **draft);
 
-/* All of a draft but the files. Once, and not together with fields. `json` need not outlive
- * the call. GP_INVALID, GP_NO_MEMORY. */
+/* All of a draft but the files of a form, which may have come before. Once, and not together
+ * with fields. `json` need not outlive the call. GP_INVALID, GP_NO_MEMORY. */
 enum gp_status api_draft_read_json(struct api_draft *draft, struct span json, struct gp_error *error) GP_MUST_USE;
-/* What fields and files hold is checked when they are composed: mail_compose().
- * One field of a form: from, to, cc, bcc (header text; may repeat), subject, text, html.
+/* One field of a form: from, to, cc, bcc (header text; may repeat), subject, text, html.
  * The value is taken. */
 enum gp_status api_draft_set_field(struct api_draft *draft, struct span name, struct gp_buffer *value,
 				   struct gp_error *error) GP_MUST_USE;
 /* An attachment; `name` and `type` (NIL: not told) are copied, `content` is taken. */
 enum gp_status api_draft_add_file(struct api_draft *draft, struct span name, struct span type,
 				  struct gp_buffer *content, struct gp_error *error) GP_MUST_USE;
+/* After all of the above: the files follow the JSON's attachments, and what fields and
+ * files hold is checked too. GP_INVALID. */
+enum gp_status api_draft_finish(struct api_draft *draft, struct gp_error *error) GP_MUST_USE;
+/* Whether an attachment's source is yet to be fetched. */
+bool api_draft_wants_source(const struct api_draft *draft, size_t i);
 /* Bytes that are held in texts and contents. */
 size_t api_draft_size(const struct api_draft *draft);
 

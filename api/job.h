@@ -39,8 +39,8 @@ struct api_job_spec {
 	struct api_mailbox_ref mailbox; /* both empty: none is selected */
 	bool is_write;                  /* SELECT; the handler sets job->is_committed before it sends the write */
 	bool is_bulk;
-	bool is_alone;      /* a bulk lease that nobody joins */
-	bool is_named_only; /* the mailbox is named, but not selected */
+	bool is_alone;        /* a bulk lease that nobody joins */
+	bool is_named_only;   /* the mailbox is named, but not selected */
 	bool has_uidvalidity; /* 410 when the mailbox has another */
 	uint32_t uidvalidity;
 };
@@ -76,6 +76,9 @@ struct api_job {
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
 	const char *so_far;
+	/* borrow, in the arena: what it is at, NULL: what the request asks for. A problem begins
+	 * with it: "attachments[2].source". */
+	const char *doing;
 	struct api_job_place place;        /* where it was moved to */
 	void (*next)(struct api_job *job); /* what goes on there; NULL: it was not moved, or has arrived */
 	bool is_moved;

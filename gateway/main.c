@@ -9,6 +9,7 @@
  * A second signal shortens every wait to nothing.
  */
 #include <jansson.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -130,6 +131,11 @@ static enum gp_status start_imap(struct program *program, struct gp_error *error
 	return program->pool ? GP_OK : gp_error_set(error, GP_NO_MEMORY, "out of memory");
 }
 
+static bool random_bytes(void *to, size_t len)
+{
+	return RAND_bytes(to, (int)len) == 1;
+}
+
 static enum gp_status start(struct program *program, uint64_t n_descriptors, struct gp_error *error)
 {
 	const struct gateway_options *options = &program->options;
@@ -144,6 +150,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.now_us = gateway_now_us,
 		.request_timeout_ms = options->request_timeout_ms,
 		.max_body = options->max_body,
+		.random = random_bytes,
 		.work = gateway_work,
 		.work_ctx = &program->loop,
 		.cors_origins = (const char *const *)options->cors_origins,

@@ -473,6 +473,11 @@ uint64_t mail_composed_size(const struct mail_composed *composed)
 	return composed->size;
 }
 
+size_t mail_composed_text_size(const struct mail_composed *composed)
+{
+	return composed->text.len;
+}
+
 struct span mail_composed_id(const struct mail_composed *composed)
 {
 	return composed->id;

@@ -81,6 +81,9 @@ struct mail_draft {
  * looked at. GP_INVALID: `error` names the member as JSON has it, "to[2].name: …". */
 enum gp_status mail_draft_check(const struct mail_draft *draft, struct gp_error *error) GP_MUST_USE;
 
+/* Whether an attachment may have this type. */
+bool mail_type_is_allowed(struct span type);
+
 struct mail_composed;
 
 /* GP_INVALID as above, and for an attached message that holds NUL; GP_LIMIT: it would have
@@ -90,6 +93,8 @@ enum gp_status mail_compose(const struct mail_draft *draft, size_t max_size, str
 			    struct gp_error *error) GP_MUST_USE;
 void mail_composed_free(struct mail_composed **composed);
 uint64_t mail_composed_size(const struct mail_composed *composed);
+/* Of it, what is held in memory beside the attachments' contents. */
+size_t mail_composed_text_size(const struct mail_composed *composed);
 /* As in the Message-ID field, without angle brackets; lives as long as the message. */
 struct span mail_composed_id(const struct mail_composed *composed);
 /* The next bytes, `room` of them unless it ends before; returns how many: 0 at the end. */

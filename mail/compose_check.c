@@ -171,6 +171,11 @@ static const char *fault_of_type(struct span text)
 	return fault;
 }
 
+bool mail_type_is_allowed(struct span type)
+{
+	return fault_of_type(type) == NULL;
+}
+
 static enum gp_status check_attachments(const struct mail_draft *draft, struct gp_error *error)
 {
 	if (draft->n_attachments > MAIL_MAX_ATTACHMENTS) {

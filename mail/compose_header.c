@@ -309,7 +309,7 @@ void mail_write_date(struct mail_writer *writer, int64_t seconds, int offset_min
 		return;
 	}
 	writer->status =
-		gp_buffer_printf(writer->out, "Date: %s, %d %s %04d %02d:%02d:%02d %c%02u%02u\r\n", days[tm.tm_wday],
+		gp_buffer_printf(writer->out, "Date: %s, %02d %s %04d %02d:%02d:%02d %c%02u%02u\r\n", days[tm.tm_wday],
 				 tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec,
 				 offset_minutes < 0 ? '-' : '+', east / 60, east % 60);
 }

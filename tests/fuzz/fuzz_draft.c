@@ -79,6 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	require(draft != NULL);
 	enum gp_status status = api_draft_read_json(draft, span_make((const char *)data, size), &error);
+	if (status == GP_OK) {
+		status = api_draft_finish(draft, &error);
+	}
 	require(status == error.status && utf8_is_valid(span_of(error.text)));
 	if (status == GP_OK && mail_compose(&draft->mail, 16 * GP_MIB, &composed, &error) == GP_OK) {
 		size_t len = (size_t)mail_composed_size(composed);

@@ -27,6 +27,6 @@ bool fake_work(struct api_app *app, void (*run)(void *ctx), void (*done)(void *c
 	}
 	*job = (struct fake_job){.run = run, .done = done, .ctx = ctx};
 	gp_timer_init(&job->timer, app->timers, fired, job);
-	gp_timer_start(&job->timer, 0);
+	gp_timer_start(&job->timer, app->work_ctx ? *(const uint64_t *)app->work_ctx : 0);
 	return true;
 }

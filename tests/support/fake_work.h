@@ -1,4 +1,5 @@
-/* api_app.work on the virtual clock: run() and done() both come on the next turn. */
+/* api_app.work on the virtual clock: run() and done() both come on the next turn, or after
+ * as many milliseconds as `app->work_ctx`, a uint64_t, says. */
 #ifndef TEST_FAKE_WORK_H
 #define TEST_FAKE_WORK_H
 

@@ -129,6 +129,8 @@ static void set(struct world *world, const char *text)
 		config->silence_timeout_ms = read_duration(text);
 	} else if (span_equal_text(key, "request-timeout")) {
 		world->request_timeout_ms = read_duration(text);
+	} else if (span_equal_text(key, "work")) {
+		world->work_ms = read_duration(text);
 	} else {
 		script_die("line %d: there is no setting '%.*s'", progress->line, SPAN_ARGS(key));
 	}
@@ -194,7 +196,8 @@ static void request(struct run *run, size_t number, const char *text)
 	free(target);
 	free(expanded);
 	if (api_takes_upload(&run->world.app, &exchange->exchange)) {
-		bool is_chunked = !span_is_nil(exchange->exchange.ops->header(&exchange->exchange, "Transfer-Encoding"));
+		bool is_chunked =
+			!span_is_nil(exchange->exchange.ops->header(&exchange->exchange, "Transfer-Encoding"));
 		char *bytes = script_unescape(body, &len);
 		fake_exchange_set_body(exchange, span_make(bytes, len));
 		fake_exchange_set_upload(exchange, is_chunked ? -1 : (int64_t)len);

@@ -232,6 +232,9 @@ static void refused(void **state)
 		struct api_draft *draft = api_draft_new();
 		struct gp_error error = {.status = GP_OK};
 		enum gp_status status = api_draft_read_json(draft, span_of(cases[i].json), &error);
+		if (status == GP_OK) {
+			status = api_draft_finish(draft, &error);
+		}
 		print_message("%s\n  %s\n", cases[i].json, error.text);
 		assert_int_equal(status, GP_INVALID);
 		assert_int_equal(error.status, GP_INVALID);
@@ -306,7 +309,7 @@ static void fields(void **state)
 	assert_int_equal(gp_buffer_append(&content, S("%PDF")), GP_OK);
 	assert_int_equal(api_draft_add_file(draft, S("a.pdf"), S("application/pdf"), &content, &error), GP_OK);
 	assert_int_equal(api_draft_add_file(draft, S("b"), SPAN_NIL, &content, &error), GP_OK);
-	assert_int_equal(mail_draft_check(&draft->mail, &error), GP_OK);
+	assert_int_equal(api_draft_finish(draft, &error), GP_OK);
 	assert_int_equal(draft->mail.to.n_items, 3);
 	expect(draft->mail.to.items[1].name, "B, B");
 	expect(draft->mail.to.items[2].email, "c@x");
@@ -333,11 +336,55 @@ static void fields(void **state)
 	api_draft_free(&draft);
 }
 
+/* Files that came before the JSON stand behind its attachments, in their order. */
+static void files_and_json(void **state)
+{
+	static const size_t n_files[] = {0, 1, 2, 3, 198, 199};
+	(void)state;
+
+	for (size_t i = 0; i < N_OF(n_files); i++) {
+		struct api_draft *draft = api_draft_new();
+		struct gp_error error = {.status = GP_OK};
+		for (size_t n = 0; n < n_files[i]; n++) {
+			struct gp_buffer content;
+			gp_buffer_init(&content, 10);
+			assert_int_equal(gp_buffer_printf(&content, "%zu", n + 1), GP_OK);
+			assert_int_equal(api_draft_add_file(draft, S("f"), SPAN_NIL, &content, &error), GP_OK);
+		}
+		assert_int_equal(api_draft_read_json(draft, S("{\"attachments\":[{\"content\":\"MA==\"}]}"), &error),
+				 GP_OK);
+		assert_int_equal(api_draft_finish(draft, &error), GP_OK);
+		assert_int_equal(draft->mail.n_attachments, n_files[i] + 1);
+		for (size_t n = 0; n <= n_files[i]; n++) {
+			char want[10];
+			snprintf(want, sizeof want, "%zu", n);
+			expect(draft->mail.attachments[n].content, want);
+			expect(draft->mail.attachments[n].name, n == 0 ? "" : "f");
+			assert_false(api_draft_wants_source(draft, n));
+		}
+		api_draft_free(&draft);
+	}
+
+	/* one too many */
+	struct api_draft *draft = api_draft_new();
+	struct gp_error error = {.status = GP_OK};
+	for (size_t n = 0; n <= MAIL_MAX_ATTACHMENTS; n++) {
+		struct gp_buffer content;
+		gp_buffer_init(&content, 10);
+		assert_int_equal(gp_buffer_append(&content, S("x")), GP_OK);
+		enum gp_status status = api_draft_add_file(draft, S("f"), SPAN_NIL, &content, &error);
+		assert_int_equal(status, n < MAIL_MAX_ATTACHMENTS ? GP_OK : GP_INVALID);
+	}
+	gp_error_clear(&error);
+	assert_int_equal(api_draft_read_json(draft, S("{\"attachments\":[{\"content\":\"\"}]}"), &error), GP_INVALID);
+	api_draft_free(&draft);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(base64), cmocka_unit_test(whole),  cmocka_unit_test(refused),
-		cmocka_unit_test(many),   cmocka_unit_test(fields),
+		cmocka_unit_test(many),   cmocka_unit_test(fields), cmocka_unit_test(files_and_json),
 	};
 	mail_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);

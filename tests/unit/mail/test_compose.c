@@ -175,7 +175,7 @@ static void small(void **state)
 	(void)state;
 
 	expect_bytes("message", gp_buffer_span(&whole),
-		     S("Date: Thu, 1 Jan 2026 01:30:00 +0130\r\n"
+		     S("Date: Thu, 01 Jan 2026 01:30:00 +0130\r\n"
 		       "From: Ann <ann@x.example>\r\n"
 		       "Subject: Hello\r\n"
 		       "Message-ID: <303132333435363738396162@x.example>\r\n"
