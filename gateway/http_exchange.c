@@ -514,7 +514,8 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	if (verdict.status != 0) {
 		return refuse(exchange, verdict.status, verdict.detail);
 	}
-	exchange->api.upload_length = verdict.has_body && !verdict.has_content_length ? -1 : (int64_t)verdict.content_length;
+	exchange->api.upload_length =
+		verdict.has_body && !verdict.has_content_length ? -1 : (int64_t)verdict.content_length;
 	if (api_takes_upload(exchange->server->app, &exchange->api)) {
 		exchange->api.is_upload = true;
 		return http_upload_begin(exchange);

@@ -20,7 +20,7 @@
 
 #define HTTP_BODY_DEADLINE_MS 60000
 #define HTTP_UPLOAD_LEAST_RATE 1024 /* bytes a second, beyond the first HTTP_BODY_DEADLINE_MS */
-#define HTTP_IDLE_TIMEOUT_S 75 /* longer than the usual proxy's, which then closes first */
+#define HTTP_IDLE_TIMEOUT_S 75      /* longer than the usual proxy's, which then closes first */
 
 struct http_server {
 	struct gateway_loop *loop;          /* borrow */
@@ -149,6 +149,8 @@ enum MHD_Result http_exchange_queue(struct http_exchange *exchange);
 enum MHD_Result http_upload_begin(struct http_exchange *exchange);
 /* Every later call. */
 enum MHD_Result http_upload_handle(struct http_exchange *exchange, const char *upload, size_t *upload_len);
+/* The client has not sent all of it. */
+bool http_upload_is_coming(const struct http_exchange *exchange);
 void http_upload_op_begin(struct api_exchange *api, const struct api_upload_events *events, void *ctx);
 void http_upload_op_want(struct api_exchange *api, size_t n);
 

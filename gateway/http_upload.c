@@ -102,6 +102,13 @@ static bool is_over(const struct http_exchange *exchange)
 	return exchange->is_api_done && exchange->state != HTTP_READY;
 }
 
+bool http_upload_is_coming(const struct http_exchange *exchange)
+{
+	enum http_upload_stage stage = exchange->upload.stage;
+
+	return stage == HTTP_UPLOAD_WANTED || stage == HTTP_UPLOAD_DROPPED;
+}
+
 static void open_body(struct http_exchange *exchange)
 {
 	exchange->upload.is_open = true;
@@ -121,6 +128,9 @@ static enum MHD_Result before_body(struct http_exchange *exchange)
 	}
 	if (exchange->state != HTTP_READY && exchange->upload.stage == HTTP_UPLOAD_HELD) {
 		return wait(exchange);
+	}
+	if (exchange->connection->is_peer_gone) {
+		return MHD_NO;
 	}
 	open_body(exchange);
 	return MHD_YES;
@@ -175,8 +185,9 @@ static enum MHD_Result end_body(struct http_exchange *exchange)
 	if (is_over(exchange)) {
 		return MHD_NO;
 	}
-	if (exchange->upload.stage == HTTP_UPLOAD_WANTED && exchange->state == HTTP_WAITING) {
-		exchange->upload.stage = HTTP_UPLOAD_DONE;
+	bool is_wanted = exchange->upload.stage == HTTP_UPLOAD_WANTED && exchange->state == HTTP_WAITING;
+	exchange->upload.stage = HTTP_UPLOAD_DONE;
+	if (is_wanted) {
 		exchange->upload.events->end(exchange->upload.ctx);
 	}
 	if (exchange->state == HTTP_READY) {
@@ -204,8 +215,8 @@ enum MHD_Result http_upload_begin(struct http_exchange *exchange)
 	struct span expect = exchange->api.ops->header(&exchange->api, "Expect");
 
 	exchange->upload.stage = HTTP_UPLOAD_HELD;
-	exchange->upload.expects_continue =
-		!exchange->is_http_1_0 && span_equal_text_nocase(expect, "100-continue");
+	exchange->upload.expects_continue = !exchange->is_http_1_0 && span_equal_text_nocase(expect, "100-continue");
+	http_connection_watch(exchange->connection);
 	exchange->state = HTTP_HANDLING;
 	api_handle(exchange->server->app, &exchange->api);
 	if (exchange->state != HTTP_READY) {

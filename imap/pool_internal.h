@@ -32,7 +32,7 @@ struct imap_lease {
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
 	bool is_write, is_bulk;
-	bool is_alone; /* bulk: nobody joins it */
+	bool is_alone;   /* bulk: nobody joins it */
 	bool is_stalled; /* bulk: its reader does not keep up */
 	bool is_fresh;
 	enum lease_state state;

@@ -12,7 +12,8 @@
  * AUTHENTICATE, STARTTLS, LOGOUT …) wait until nothing is in flight and let nothing
  * pass; a command with a synchronising literal holds those behind it until its last
  * "+" came, and one with a streamed literal until its last octet was sent: nothing goes
- * between. Who cancels it in between, or is answered OK too early, loses the session. What is queued in one turn of the loop goes out in one write.
+ * between. Who cancels it in between, or is answered OK too early, loses the session. What is queued in one turn of the
+ * loop goes out in one write.
  *
  * Answers are routed: a tagged response ends its command; FETCH rows go to every
  * command in flight that asked for that UID (or, for a FETCH by position, that
@@ -183,19 +184,19 @@ enum imap_command_kind {
 struct imap_result {
 	const struct imap_response *response;
 	const struct gp_error *error; /* NO, BAD, LOST, …; code and text from the server */
-	bool is_sent; /* all of the command has left, as far as can be known: else it was not done */
+	bool is_sent;                 /* all of the command has left, as far as can be known: else it was not done */
 };
 
 struct imap_command_spec {
 	enum imap_command_kind kind;
-	bool is_by_position;                                               /* FETCH: first/last instead of uids */
-	uint32_t first_position, last_position;                            /* both included; IMAP_UID_STAR is open */
-	const struct imap_uidset *uids;                                    /* borrow, until done or cancel */
-	unsigned row_items;                                                /* FETCH: the IMAP_ITEM_… it takes */
-	bool is_window;                                                    /* FETCH: tells its rows by their origin */
-	struct span mailbox;                                               /* STATUS, SELECT: UTF-8, copied */
-	bool is_examine;                                                   /* SELECT */
-	uint64_t streamed; /* APPEND: octets of the literal whose head was written last; 0: none */
+	bool is_by_position;                    /* FETCH: first/last instead of uids */
+	uint32_t first_position, last_position; /* both included; IMAP_UID_STAR is open */
+	const struct imap_uidset *uids;         /* borrow, until done or cancel */
+	unsigned row_items;                     /* FETCH: the IMAP_ITEM_… it takes */
+	bool is_window;                         /* FETCH: tells its rows by their origin */
+	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
+	bool is_examine;                        /* SELECT */
+	uint64_t streamed;                      /* APPEND: octets of the literal whose head was written last; 0: none */
 	/* The server takes the literal, or has taken some of it: see
 	 * imap_command_literal_room(). From the loop. */
 	void (*room)(void *room_ctx);

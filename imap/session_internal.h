@@ -61,10 +61,10 @@ struct imap_command {
 	bool is_late; /* submitted after the end of the session */
 	bool has_row; /* STATUS, MYRIGHTS: an answer came */
 	bool has_dialogue;
-	bool is_sent;      /* all of it was given to the transport */
-	bool is_streaming; /* its literal is being sent */
+	bool is_sent;            /* all of it was given to the transport */
+	bool is_streaming;       /* its literal is being sent */
 	uint64_t n_literal_left; /* octets of a streamed literal */
-	bool is_continued; /* awaits no longer: "+" came, the next piece goes out with this turn */
+	bool is_continued;       /* awaits no longer: "+" came, the next piece goes out with this turn */
 };
 
 /* Ways to say the password, in the order they are tried. */
