@@ -187,7 +187,7 @@ def curl(gateway: Gateway, *arguments: str) -> dict[str, Any]:
 
 
 def test_curl_form(alice: Client, gateway: Gateway, box: str, tmp_path: Path) -> None:
-    names = ["plain.txt", 'quote".txt', "percent%22.txt", "back\\slash.txt", "semi;colon, comma.txt", f"{HAN} ü.txt", "x" * 200]
+    names = ["plain.txt", 'quote".txt', "percent%20.txt", "back\\slash.txt", "semi;colon, comma.txt", f"{HAN} ü.txt", "x" * 200]
     for n, name in enumerate(names):
         (tmp_path / name).write_bytes(os.urandom(1000 * n) + b"\r\n--")
     files = []
