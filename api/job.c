@@ -94,9 +94,10 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		va_end(args);
 		told = text;
 	}
-	if (job->so_far) {
+	const char *before = job->so_far ? job->so_far : job->doing;
+	if (before) {
 		const char *why = error && error->text[0] != '\0' ? error->text : api_problem_title(problem);
-		snprintf(whole, sizeof whole, "%s; then: %s", job->so_far, told ? told : why);
+		snprintf(whole, sizeof whole, "%s%s%s", before, job->so_far ? "; then: " : ": ", told ? told : why);
 		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
@@ -300,8 +301,10 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	/* What is uploaded reads nothing. */
-	if (place_of(job).is_alone || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	/* What is uploaded reads nothing, nor does what only names its mailbox. */
+	bool reads_nothing = place_of(job).is_alone || (job->spec.is_named_only && !job->is_moved);
+
+	if (reads_nothing || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}

@@ -80,6 +80,9 @@ struct api_job {
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
 	const char *so_far;
+	/* borrow, in the arena: what it is at, NULL: what the request asks for. A problem begins
+	 * with it: "attachments[2].source". */
+	const char *doing;
 	struct api_job_place place;        /* where it was moved to */
 	void (*next)(struct api_job *job); /* what goes on there; NULL: it was not moved, or has arrived */
 	bool is_moved;

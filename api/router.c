@@ -390,15 +390,6 @@ static bool is_streamed(api_handler_fn handler)
 	return is_found;
 }
 
-/* JSON is read whole; whatever else comes is streamed, or refused before it is read. */
-static bool is_json(struct api_exchange *exchange)
-{
-	struct span type = exchange->ops->header(exchange, "Content-Type");
-
-	return span_starts_with_nocase(type, "application/json") ||
-	       span_starts_with_nocase(type, "application/x-www-form-urlencoded");
-}
-
 bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
 {
 	struct api_target target;
@@ -413,7 +404,7 @@ bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
 	    !find_match(&target, &match)) {
 		return false;
 	}
-	return is_streamed(find_handler(match.route, exchange->method)) && !is_json(exchange);
+	return is_streamed(find_handler(match.route, exchange->method));
 }
 
 void api_handle(struct api_app *app, struct api_exchange *exchange)
