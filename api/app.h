@@ -6,8 +6,11 @@
 #include "api/role.h"
 #include "imap/pool.h"
 
+struct api_hubs;
+
 struct api_app {
 	struct imap_pool *pool;   /* borrow */
+	struct api_hubs *hubs;    /* borrow: api/hub.h */
 	struct gp_timers *timers; /* borrow */
 	uint64_t (*now_us)(void); /* monotonic microseconds; tests give a virtual one */
 	uint64_t request_timeout_ms;

@@ -47,6 +47,9 @@ static void count_wait(struct api_job *job)
 
 static void stop_work(struct api_job *job, bool is_suspect)
 {
+	if (job->handler->stop) {
+		job->handler->stop(job);
+	}
 	for (size_t i = 0; i < sizeof job->beside / sizeof job->beside[0]; i++) {
 		imap_call_cancel(&job->beside[i]);
 	}
@@ -115,7 +118,8 @@ static bool waits_for_reader(const struct api_job *job)
 static void on_deadline(struct gp_timer *timer)
 {
 	struct api_job *job = timer->ctx;
-	bool is_running = job->call || job->stream || job->append || job->beside[0] || job->beside[1];
+	bool is_running = job->call || job->stream || job->append || job->beside[0] || job->beside[1] ||
+			  (job->has_run && job->wait_started_us != 0);
 	struct gp_error error = {0};
 
 	if (job->report_less) {
@@ -365,6 +369,7 @@ static void start_lease(struct api_job *job)
 		.is_write = place.is_write,
 		.is_bulk = place.is_bulk,
 		.is_alone = place.is_alone,
+		.is_fresh_view = job->spec.is_fresh_view && !is_role_open(job),
 		.deadline_at_ms = job->deadline.at_ms,
 	};
 
@@ -397,6 +402,20 @@ void api_job_report_from(struct api_job *job, struct span mailbox, void (*report
 	job->is_moved = true;
 	job->report = report;
 	job->report_less = report_less;
+	start_lease(job);
+}
+
+void api_job_park(struct api_job *job)
+{
+	count_wait(job);
+	stop_work(job, false);
+	gp_timer_stop(&job->deadline);
+}
+
+void api_job_resume(struct api_job *job)
+{
+	job->n_tries = 0;
+	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 	start_lease(job);
 }
 

@@ -33,6 +33,7 @@ static const struct route routes[] = {
 	{"mailboxes/{mailbox}",
 	 false,
 	 {{API_GET, api_mailbox_get}, {API_PATCH, api_mailbox_patch}, {API_DELETE, api_mailbox_delete}}},
+	{"mailboxes/{mailbox}/changes", false, {{API_GET, api_changes_get}}},
 };
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */

@@ -180,6 +180,22 @@ enum gp_status imap_uidset_add_difference(struct imap_uidset *set, const struct 
 	return status;
 }
 
+enum gp_status imap_uidset_add_within(struct imap_uidset *set, const struct imap_uidset *other, uint32_t first,
+				      uint32_t last)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = find(other, first); i < other->n_ranges && status == GP_OK; i++) {
+		struct imap_uid_range range = other->ranges[i];
+		if (range.first > last || first > last) {
+			break;
+		}
+		status = imap_uidset_add(set, range.first < first ? first : range.first,
+					 range.last > last ? last : range.last);
+	}
+	return status;
+}
+
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct imap_uid_range *left = a;
@@ -289,6 +305,13 @@ bool imap_uidset_contains(const struct imap_uidset *set, uint32_t uid)
 bool imap_uidset_is_empty(const struct imap_uidset *set)
 {
 	return set->n_ranges == 0;
+}
+
+bool imap_uidset_is_equal(const struct imap_uidset *a, const struct imap_uidset *b)
+{
+	/* ranges are merged: equal sets have equal ranges */
+	return a->n_ranges == b->n_ranges &&
+	       (a->n_ranges == 0 || memcmp(a->ranges, b->ranges, a->n_ranges * sizeof *a->ranges) == 0);
 }
 
 static uint64_t range_count(struct imap_uid_range range)

@@ -43,6 +43,8 @@ TARGETS: dict[str, list[str]] = {
         "{base}?fields=bodyStructure,textBody,htmlBody&limit=1000",
         "{base}?uid=7&pretty=1",
     ],
+    "patchMessages": ["{base}?subject=nonesuch-anywhere", "{base}?uid=7:9,4000000000", "{base}?all=1&dryRun=1", "{base}?seen=1&uid=7&pretty=1"],
+    "deleteMessages": ["{base}?subject=nonesuch-anywhere", "{base}?all=1&dryRun=1", "{base}?uid={new},4000000000", "{base}?uid={new}&permanent=1"],
     "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
     "patchMessage": ["{base}/7"],
     "deleteMessage": ["{base}/{new}", "{base}/{new}?permanent=1"],
@@ -63,7 +65,7 @@ def fill(operation: Operation, target: str) -> str:
     if not operation.name.endswith("Short"):
         return target.replace("{base}", f"/mailboxes/{mailbox}/messages")
     target = target.replace("{base}", "/messages")
-    is_list = operation.name == "listMessagesShort"
+    is_list = operation.name in ("listMessagesShort", "patchMessagesShort", "deleteMessagesShort")
     return target + ("&" if "?" in target else "?") + f"mailbox={mailbox}" if is_list or "/7" in target or "{new}" in target else target
 
 
@@ -170,6 +172,12 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (400, "GET", "/messages/%zz", {}, None),
     (400, "POST", "/mailboxes", JSON, b'{"name":""}'),
     (400, "PATCH", "/mailboxes/Work", JSON, b'{"role":null}'),
+    (400, "PATCH", "/mailboxes/INBOX/messages", JSON, PATCH),
+    (400, "DELETE", "/mailboxes/INBOX/messages?permanent=1", {}, None),
+    (400, "DELETE", "/mailboxes/INBOX/messages?seen=1&body=text", {}, None),
+    (400, "PATCH", "/mailboxes/INBOX/messages?seen=1", JSON | {"If-Match": '"1.7.1"'}, PATCH),
+    (404, "PATCH", "/mailboxes/INBOX/messages?uid=7", JSON, b'{"mailbox":"Nowhere"}'),
+    (410, "DELETE", "/mailboxes/INBOX/messages?seen=1&uidValidity=1", {}, None),
     (400, "PATCH", "/messages/7", JSON, b"{"),
     (400, "PATCH", "/messages/7", JSON, b'{"keyword":{}}'),
     (403, "PUT", "/messages/7/keywords/$seen", {"Origin": "https://elsewhere.example"}, None),

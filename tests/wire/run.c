@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/hub.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
@@ -575,6 +576,7 @@ static bool change(struct run *run, const char *text)
 	} else if (is_directive(&text, "drain", "", &n)) {
 		world_flush(world);
 		world->app.is_draining = true;
+		api_hubs_drain(world->hubs);
 		imap_pool_drain(world->pool, on_drained, world);
 		world_advance(world, 0);
 	} else if (is_directive(&text, "drained", "", &n)) {

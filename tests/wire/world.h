@@ -49,6 +49,7 @@ struct world {
 	bool is_open, is_drained;
 	struct fake_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_hubs *hubs;        /* own */
 	struct api_app app;
 	struct api_role_config roles; /* borrows from the script */
 

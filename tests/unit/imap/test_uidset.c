@@ -291,6 +291,50 @@ static void test_common_and_difference_of_all(void **state)
 	}
 }
 
+static struct imap_uidset parsed(const char *text)
+{
+	struct imap_uidset set;
+
+	imap_uidset_init(&set);
+	if (text[0] != '\0') {
+		assert_int_equal(imap_uidset_parse(&set, span_of(text)), GP_OK);
+	}
+	return set;
+}
+
+static void test_within_and_without(void **state)
+{
+	static const struct {
+		const char *set, *without;
+		uint32_t first, last;
+		const char *within, *rest;
+	} cases[] = {
+		{"1:10", "3,5:6", 2, 4, "2:4", "1:2,4,7:10"},
+		{"1:10", "", 10, 20, "10", "1:10"},
+		{"", "1:5", 1, UINT32_MAX, "", ""},
+		{"5:9,20,30:*", "1:*", 9, 30, "9,20,30", ""},
+		{"5:9,20,30:*", "*", 10, 19, "", "5:9,20,30:4294967294"},
+		{"1:*", "2:4294967294", 7, 3, "", "1,*"},
+		{"1:3,5:7,9:11", "3:5,7:9", 3, 9, "3,5:7,9", "1:2,6,10:11"},
+		{"4,6,8", "1:3,5,7,9", 0, 6, "4,6", "4,6,8"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct imap_uidset set = parsed(cases[i].set), without = parsed(cases[i].without);
+		struct imap_uidset within = parsed(""), rest = parsed("");
+		assert_int_equal(imap_uidset_add_within(&within, &set, cases[i].first, cases[i].last), GP_OK);
+		assert_int_equal(imap_uidset_add_difference(&rest, &set, &without), GP_OK);
+		expect_set(&within, cases[i].within);
+		expect_set(&rest, cases[i].rest);
+		assert_true(imap_uidset_is_equal(&set, &set));
+		assert_int_equal(imap_uidset_is_equal(&set, &rest), strcmp(cases[i].set, cases[i].rest) == 0);
+		imap_uidset_deinit(&set);
+		imap_uidset_deinit(&without);
+		imap_uidset_deinit(&within);
+		imap_uidset_deinit(&rest);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_against_a_bitmap),
 		cmocka_unit_test(test_whole_range),
 		cmocka_unit_test(test_write_in_pieces),
+		cmocka_unit_test(test_within_and_without),
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_backwards_is_not_quadratic),
 	};
