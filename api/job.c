@@ -153,6 +153,28 @@ static bool is_answer_lost(const struct gp_error *error)
 	       error->status == GP_TLS || error->status == GP_IO;
 }
 
+static void fail_lost(struct api_job *job)
+{
+	struct gp_error error = job->lost;
+
+	job->report_less = NULL;
+	job->exchange->is_outcome_unknown = true;
+	api_job_fail(job, api_problem_of(&error), &error, NULL);
+}
+
+/* The answer of a write was lost: what another session sees may tell what became of it. */
+static void start_probe(struct api_job *job, const struct gp_error *error)
+{
+	void (*probe)(struct api_job * job_) = job->probe;
+
+	gp_log(GP_LOG_DEBUG, "http", "req=%s probe: %s", job->exchange->request_id, gp_status_name(error->status));
+	job->probe = NULL;
+	job->lost = *error;
+	count_wait(job);
+	stop_work(job, false);
+	api_job_report_from(job, job->mailbox_name, probe, fail_lost);
+}
+
 static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 {
 	/* what ends here may own the text */
@@ -176,6 +198,10 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		job->is_moved = false;
 		job->next = NULL;
 		start_lease(job);
+		return;
+	}
+	if (job->probe && job->is_committed && error.status == GP_LOST) {
+		start_probe(job, &error);
 		return;
 	}
 	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed && is_answer_lost(&error);
