@@ -9,9 +9,15 @@
  * IDLE; where nothing came for GP_WATCH_SILENT_MS, or nothing was sent for
  * GP_WATCH_RENEW_MS, IDLE is begun anew or a NOOP sent, and the session's own silence
  * timer judges.
+ *
+ * Dovecot waits half a second for more before it tells (mailbox-list-notify has no
+ * setting for it), but tells at once what it knows when a command comes. So after a
+ * change, when more are likely, NOOPs *probe* for the next one, for a while, and as often
+ * as the budget of the pool permits.
  */
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "imap/utf7.h"
 #include "imap/watch_internal.h"
 
@@ -196,7 +202,8 @@ static bool decode(struct span raw, struct gp_buffer *name)
 	if (span_equal_text_nocase(raw, "INBOX")) {
 		return gp_buffer_append(name, SPAN_LIT("INBOX")) == GP_OK;
 	}
-	return imap_utf7_decode(raw, name) == GP_OK || gp_buffer_append(name, raw) == GP_OK;
+	bool is_repaired;
+	return imap_utf7_decode(raw, name) == GP_OK || utf8_append_repaired(name, raw, &is_repaired) == GP_OK;
 }
 
 static void on_status(struct watch_line *line, const struct imap_status *status)
@@ -223,8 +230,10 @@ static void on_untagged(void *ctx, const struct imap_response *response)
 
 	if (watch->manner == WATCH_BY_NOTIFY) {
 		if (response->type == IMAP_RESPONSE_STATUS) {
+			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
 			on_status(line, &response->status);
 		} else if (response->type == IMAP_RESPONSE_LIST) {
+			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
 			watch_note_listed(watch);
 		} else if (response->type == IMAP_RESPONSE_CONDITION &&
 			   span_equal_text_nocase(response->code.name, "NOTIFICATIONOVERFLOW")) {
@@ -328,12 +337,34 @@ void watch_line_close(struct watch_line *line)
 
 /* ---- time ---- */
 
+void watch_line_settle(struct imap_watch *watch)
+{
+	bool is_lively = watch->state == WATCH_UP && watch->manner == WATCH_BY_NOTIFY &&
+			 watch_now_ms(watch) < watch->lively_until_ms;
+
+	if (is_lively != watch->is_lively) {
+		watch->is_lively = is_lively;
+		watch->pool->n_lively += is_lively ? 1 : (size_t)-1;
+	}
+}
+
+/* From the last thing that was sent to the next. */
+static uint64_t pause_ms(const struct imap_watch *watch)
+{
+	uint64_t fair_ms = watch->pool->n_lively * 1000 / GP_WATCH_PROBES_S;
+
+	if (!watch->is_lively || fair_ms > GP_WATCH_MAX_PROBE_MS) {
+		return GP_WATCH_RENEW_MS;
+	}
+	return fair_ms > GP_WATCH_PROBE_MS ? fair_ms : GP_WATCH_PROBE_MS;
+}
+
 uint64_t watch_line_due_ms(const struct watch_line *line)
 {
 	if (!line->lease || !line->is_told || line->call) {
 		return UINT64_MAX;
 	}
-	uint64_t renew_ms = line->sent_at_ms + GP_WATCH_RENEW_MS;
+	uint64_t renew_ms = line->sent_at_ms + pause_ms(line->watch);
 	uint64_t heard_ms = imap_session_last_received_ms(session_of(line));
 	uint64_t silent_ms = (heard_ms > line->sent_at_ms ? heard_ms : line->sent_at_ms) + GP_WATCH_SILENT_MS;
 	uint64_t due_ms = renew_ms < silent_ms ? renew_ms : silent_ms;
