@@ -43,10 +43,8 @@
 #define GP_DRAIN_MS 30000
 
 /* watches */
-#define GP_WATCH_SESSIONS 2 /* of one watch, with IDLE */
-#define GP_WATCH_RENEW_MS                                                                                              \
-	(9 * 60 * 1000)                    /* IDLE and NOTIFY: something is sent, before a NAT forgets the connection  \
-					    */
+#define GP_WATCH_SESSIONS 2                /* of one watch, with IDLE */
+#define GP_WATCH_RENEW_MS (9 * 60 * 1000)  /* something is sent, before a NAT forgets the connection */
 #define GP_WATCH_SILENT_MS (5 * 60 * 1000) /* and when nothing came for so long */
 #define GP_WATCH_POLL_MS 30000             /* STATUS of what no server tells of */
 #define GP_WATCH_POLL_FACTOR 20            /* and at most this part of the time is spent with it */
