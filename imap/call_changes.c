@@ -70,7 +70,7 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 
 	if (response->type == IMAP_RESPONSE_FETCH && is_wanted(self, &response->fetch)) {
 		status = imap_uidset_add(&self->changed, response->fetch.uid, response->fetch.uid);
-	} else if (response->type == IMAP_RESPONSE_VANISHED && response->is_earlier) {
+	} else if (response->type == IMAP_RESPONSE_VANISHED) {
 		status = imap_uidset_add_all(&self->vanished, &response->uids);
 	}
 	if (status != GP_OK) {

@@ -12,6 +12,13 @@
  * the mailbox selected; else the lease waits in the account's queue, in order, under
  * its deadline.
  *
+ * A fresh view is a lease with a mailbox to itself: it is selected anew, on a session
+ * where nobody holds one, and nobody joins. After half a second of waiting a session
+ * is kept for it.
+ *
+ * Watches (imap/watch.h) have sessions of their own, at most all but one of an account's,
+ * and give them up where the pool is full and a lease waits.
+ *
  * Bulk leases (streams) have a queue of their own and one session each, at most all but
  * one of the account's: servers read a message from its start for every jump between
  * two of them, and short requests must find a session. A stream whose reader does not

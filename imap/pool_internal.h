@@ -1,6 +1,6 @@
 /*
- * What pool.c (leases, queues, choice) and pool_session.c (the life of one pooled
- * session) share.
+ * What pool.c (accounts, leases, queues), pool_choose.c (who gets which session) and
+ * pool_session.c (the life of one pooled session) share.
  *
  * An account exists while it has a session or a lease. A lease is WAITING in its
  * account's queue, or attached to a session: SELECTING until the mailbox is open
@@ -133,10 +133,10 @@ void pool_lease_list_remove(struct lease_list *list, struct imap_lease *lease);
 bool pool_has_waiting(const struct pool_account *account);
 /* Looks at the account's queues on the next turn of the loop. */
 void pool_dispatch_soon(struct pool_account *account);
+/* The account waits for room in the pool. */
+void pool_starve(struct pool_account *account);
 /* Room came free in the pool: whoever waits for it looks again. */
 void pool_room_came_free(struct imap_pool *pool);
-/* A session came idle: it goes if an account waits for room. False: it may stay. */
-bool pool_evict_for_starved(struct pool_session *session);
 /* Fails every waiting lease of the account. */
 void pool_fail_waiting(struct pool_account *account, const struct gp_error *error);
 void pool_grant(struct imap_lease *lease);
@@ -150,6 +150,24 @@ struct imap_lease *pool_tenant_start(struct imap_pool *pool, struct imap_credent
 				     imap_lease_fn done, void *ctx);
 /* The tenant's session has this mailbox selected from now on; NIL: none. */
 void pool_tenant_note_mailbox(struct imap_lease *lease, struct span mailbox);
+
+/* pool_choose.c */
+bool pool_session_is_usable(const struct pool_session *session);
+/* Sessions past their age take no new lease. */
+void pool_retire_aged(struct pool_account *account);
+/* A session came idle: it goes if an account waits for room. False: it may stay. */
+bool pool_evict_for_starved(struct pool_session *session);
+/* NULL: the lease waits, for a session that is on its way, or that comes free. */
+struct pool_session *pool_choose_short(struct pool_account *account, const struct imap_lease *lease);
+struct pool_session *pool_choose_fresh(struct pool_account *account, const struct imap_lease *lease);
+struct pool_session *pool_choose_bulk(struct pool_account *account, const struct imap_lease *lease);
+struct pool_session *pool_choose_tenant(struct pool_account *account, const struct imap_lease *lease);
+/* No fresh view waits any more. */
+void pool_unreserve(struct pool_account *account);
+bool pool_has_room_for_tenant(struct pool_account *account);
+/* Leases wait, and all the sessions there may be are tenants'. */
+bool pool_is_blocked_by_tenants(struct pool_account *account);
+void pool_put_out_tenant(struct pool_account *account);
 
 /* pool_session.c */
 bool pool_session_open(struct pool_account *account);

@@ -201,7 +201,7 @@ struct imap_command_spec {
 	uint32_t first_position, last_position; /* both included; IMAP_UID_STAR is open */
 	const struct imap_uidset *uids;         /* borrow, until done or cancel */
 	unsigned row_items;                     /* FETCH: the IMAP_ITEM_… it takes */
-	bool takes_vanished;                    /* FETCH: VANISHED (EARLIER) too */
+	bool takes_vanished;                    /* FETCH: VANISHED (EARLIER) too, and no other */
 	bool is_window;                         /* FETCH: tells its rows by their origin */
 	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
 	bool is_examine;                        /* SELECT */
