@@ -10,6 +10,12 @@
  * or the program gives up on it first, the gateway calls `gone` (when set), after
  * which the exchange must not be touched either.
  *
+ * Uploads. Where api_takes_upload() says so, api_handle() is called before the body,
+ * which comes in pieces when it is asked for. A reply before its end is allowed: a
+ * client with "Expect: 100-continue" that was not told to go on gets it at once (and
+ * its connection ends); from others the rest of the body is taken and dropped first, so
+ * that they can read the reply.
+ *
  * Everything of one exchange that this room allocates lives in `arena` and dies with
  * it, after reply()/stream_end()/gone, when libmicrohttpd has completed the request.
  */
@@ -37,6 +43,13 @@ struct api_stream_events {
 	void (*room)(void *ctx);
 };
 
+struct api_upload_events {
+	/* Some of the body, in order, at most what was wanted; borrowed. From the loop. */
+	void (*data)(void *ctx, struct span bytes);
+	/* The body is complete. */
+	void (*end)(void *ctx);
+};
+
 struct api_exchange_ops {
 	/* The value of a request header (name in any case), NIL when absent. Lives as long
 	 * as the exchange. Repeated ones of a list-valued field: the first. */
@@ -55,6 +68,11 @@ struct api_exchange_ops {
 	void (*stream_write)(struct api_exchange *exchange, struct span bytes);
 	/* is_complete false: the body breaks off visibly (no last chunk, a short body). */
 	void (*stream_end)(struct api_exchange *exchange, bool is_complete);
+	/* Only on an exchange with is_upload. Before this call not a byte of the body is read,
+	 * and a client with "Expect: 100-continue" is told to go on only now. */
+	void (*upload_begin)(struct api_exchange *exchange, const struct api_upload_events *events, void *ctx);
+	/* `n` more bytes may be delivered from now on: it replaces the earlier number. */
+	void (*upload_want)(struct api_exchange *exchange, size_t n);
 };
 
 struct api_exchange {
@@ -66,6 +84,8 @@ struct api_exchange {
 	struct span target;     /* raw, as on the request line: "/messages/7?mailbox=A%2FB" */
 	struct span body;       /* whole; NIL when there was none */
 	bool is_body_too_large; /* it was over GP_MAX_JSON_BODY and was not kept: 413 where a body is read */
+	bool is_upload;         /* the body comes in pieces, not in `body`: upload_begin() */
+	int64_t upload_length;  /* of an upload: its Content-Length; -1: chunked, not known */
 	bool is_tls;
 	char request_id[65];   /* the caller's when it is a sane token, else made */
 	uint64_t started_us;   /* monotonic */
@@ -79,13 +99,19 @@ struct api_exchange {
 	bool is_pretty;             /* ?pretty=1 */
 	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
 	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
-	uint64_t n_json_failures;   /* see api_json_set() */
+	/* For the problem of a precondition that failed: what there is now, as JSON, and its
+	 * tag. In the arena; NIL and NULL: not known. */
+	struct span current;
+	const char *current_etag;
+	uint64_t n_json_failures; /* see api_json_set() */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);
 	void *gone_ctx;
 };
 
+/* Asked when line and fields are there, and nothing of the body: is it to be streamed? */
+bool api_takes_upload(struct api_app *app, struct api_exchange *exchange);
 /* Entry of the room: guards, routes, authenticates, handles. */
 void api_handle(struct api_app *app, struct api_exchange *exchange);
 

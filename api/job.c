@@ -13,6 +13,20 @@
 
 static void start_lease(struct api_job *job);
 
+/* Where it starts, or was moved to. */
+static struct api_job_place place_of(const struct api_job *job)
+{
+	if (job->is_moved) {
+		return job->place;
+	}
+	return (struct api_job_place){
+		.mailbox = job->spec.is_named_only ? SPAN_NIL : job->mailbox_name,
+		.is_write = job->spec.is_write,
+		.is_bulk = job->spec.is_bulk,
+		.is_alone = job->spec.is_alone,
+	};
+}
+
 /* ---- time ---- */
 
 static void begin_wait(struct api_job *job)
@@ -33,11 +47,15 @@ static void count_wait(struct api_job *job)
 
 static void stop_work(struct api_job *job, bool is_suspect)
 {
+	if (job->handler->stop) {
+		job->handler->stop(job);
+	}
 	for (size_t i = 0; i < sizeof job->beside / sizeof job->beside[0]; i++) {
 		imap_call_cancel(&job->beside[i]);
 	}
 	imap_call_cancel(&job->call);
 	imap_stream_cancel(&job->stream);
+	imap_append_cancel(&job->append);
 	imap_lease_end(&job->lease, is_suspect);
 }
 
@@ -100,7 +118,8 @@ static bool waits_for_reader(const struct api_job *job)
 static void on_deadline(struct gp_timer *timer)
 {
 	struct api_job *job = timer->ctx;
-	bool is_running = job->call || job->stream || job->beside[0] || job->beside[1];
+	bool is_running = job->call || job->stream || job->append || job->beside[0] || job->beside[1] ||
+			  (job->has_run && job->wait_started_us != 0);
 	struct gp_error error = {0};
 
 	if (job->report_less) {
@@ -123,7 +142,7 @@ static void on_deadline(struct gp_timer *timer)
 /* Lost before anything was passed on or written: once more, from nothing. */
 static bool may_retry(const struct api_job *job, const struct gp_error *error)
 {
-	return error->status == GP_LOST && !job->is_committed && !job->exchange->is_streaming &&
+	return error->status == GP_LOST && !job->is_committed && !job->is_used_up && !job->exchange->is_streaming &&
 	       job->n_tries < MAX_TRIES;
 }
 
@@ -153,6 +172,8 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 			job->handler->reset(job);
 		}
 		job->has_run = false;
+		job->is_moved = false;
+		job->next = NULL;
 		start_lease(job);
 		return;
 	}
@@ -169,6 +190,7 @@ bool api_job_check(struct api_job *job, const struct gp_error *error)
 {
 	job->call = NULL;
 	job->stream = NULL;
+	job->append = NULL;
 	count_wait(job);
 	if (!error) {
 		return true;
@@ -193,9 +215,15 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 	return true;
 }
 
+void api_job_pause(struct api_job *job)
+{
+	count_wait(job);
+	gp_timer_stop(&job->deadline);
+}
+
 void api_job_touch(struct api_job *job)
 {
-	if (job->wait_started_us != 0) {
+	if (job->wait_started_us != 0 || job->append) {
 		count_wait(job);
 		begin_wait(job);
 	}
@@ -212,7 +240,7 @@ static void on_roles(void *ctx, const struct gp_error *error, const struct imap_
 		return;
 	}
 	const char *role = job->spec.mailbox.role;
-	const struct imap_mailbox *mailbox = api_role_mailbox(role, mailboxes, n_mailboxes);
+	const struct imap_mailbox *mailbox = api_role_mailbox(job->app->roles, role, mailboxes, n_mailboxes);
 	if (!mailbox) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", role);
 		return;
@@ -238,7 +266,13 @@ static void run(struct api_job *job)
 		job->report(job);
 		return;
 	}
-	if (job->spec.has_uidvalidity && selected->uidvalidity != job->spec.uidvalidity) {
+	if (job->next) {
+		void (*next)(struct api_job * job_) = job->next;
+		job->next = NULL;
+		next(job);
+		return;
+	}
+	if (job->spec.has_uidvalidity && !job->spec.is_named_only && selected->uidvalidity != job->spec.uidvalidity) {
 		api_job_fail(job, API_PROBLEM_GONE, NULL,
 			     "the mailbox '%s' has UIDVALIDITY %u now, not %u: its UIDs name other messages",
 			     api_excerpt(job->mailbox_name).text, (unsigned)selected->uidvalidity,
@@ -266,7 +300,8 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	if (!api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	/* What is uploaded reads nothing. */
+	if (place_of(job).is_alone || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}
@@ -301,15 +336,18 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 
 static void start_lease(struct api_job *job)
 {
+	const struct api_job_place place = place_of(job);
 	const struct imap_lease_spec spec = {
 		.credential = job->credential,
-		.mailbox = job->mailbox_name,
-		.is_write = job->spec.is_write,
-		.is_bulk = job->spec.is_bulk,
+		.mailbox = place.mailbox,
+		.is_write = place.is_write,
+		.is_bulk = place.is_bulk,
+		.is_alone = place.is_alone,
+		.is_fresh_view = job->spec.is_fresh_view && !is_role_open(job),
 		.deadline_at_ms = job->deadline.at_ms,
 	};
 
-	if (!is_role_open(job)) {
+	if (!is_role_open(job) && !job->is_moved) {
 		job->n_tries++;
 	}
 	job->lease = imap_lease_start(job->app->pool, &spec, on_lease, job);
@@ -319,14 +357,39 @@ static void start_lease(struct api_job *job)
 	}
 }
 
+void api_job_move_to(struct api_job *job, const struct api_job_place *place, void (*next)(struct api_job *job))
+{
+	imap_lease_end(&job->lease, false);
+	job->place = *place;
+	job->is_moved = true;
+	job->next = next;
+	start_lease(job);
+}
+
 void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
 			 void (*report_less)(struct api_job *job))
 {
 	imap_lease_end(&job->lease, false);
 	job->mailbox_name = mailbox;
 	job->spec.is_write = false;
+	job->place = (struct api_job_place){.mailbox = mailbox};
+	job->is_moved = true;
 	job->report = report;
 	job->report_less = report_less;
+	start_lease(job);
+}
+
+void api_job_park(struct api_job *job)
+{
+	count_wait(job);
+	stop_work(job, false);
+	gp_timer_stop(&job->deadline);
+}
+
+void api_job_resume(struct api_job *job)
+{
+	job->n_tries = 0;
+	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 	start_lease(job);
 }
 

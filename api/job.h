@@ -26,7 +26,10 @@ struct api_job;
 struct api_job_handler {
 	void (*run)(struct api_job *job);
 	void (*reset)(struct api_job *job); /* may be NULL */
-	void (*free)(struct api_job *job);  /* frees heap memory of the handler; may be NULL */
+	/* Before the lease ends: cancels what the handler has started on the session beside
+	 * the calls in struct api_job; may be NULL, may come when nothing runs. */
+	void (*stop)(struct api_job *job);
+	void (*free)(struct api_job *job); /* frees heap memory of the handler; may be NULL */
 };
 
 /* A mailbox as the caller names it. */
@@ -39,8 +42,17 @@ struct api_job_spec {
 	struct api_mailbox_ref mailbox; /* both empty: none is selected */
 	bool is_write;                  /* SELECT; the handler sets job->is_committed before it sends the write */
 	bool is_bulk;
+	bool is_alone;        /* a bulk lease that nobody joins */
+	bool is_named_only;   /* the mailbox is named, but not selected */
+	bool is_fresh_view;   /* as in struct imap_lease_spec */
 	bool has_uidvalidity; /* 410 when the mailbox has another */
 	uint32_t uidvalidity;
+};
+
+/* Where a job of several steps goes on. */
+struct api_job_place {
+	struct span mailbox; /* UTF-8, lives as long as the job; NIL: none is selected */
+	bool is_write, is_bulk, is_alone;
 };
 
 /* Embedded as the first member of a handler's own struct. */
@@ -57,15 +69,20 @@ struct api_job {
 	struct imap_call *beside[2]; /* own while they run */
 	struct imap_call *call;      /* own while it runs: set it from …_start(), the job cancels it */
 	struct imap_stream *stream;  /* own while it runs, likewise */
+	struct imap_append *append;  /* own while it runs, likewise */
 	struct gp_timer deadline;
 	struct span mailbox_name; /* UTF-8, resolved; in the arena */
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
+	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */
 	unsigned n_tries;
 	uint64_t leased_us, wait_started_us;
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
 	const char *so_far;
+	struct api_job_place place;        /* where it was moved to */
+	void (*next)(struct api_job *job); /* what goes on there; NULL: it was not moved, or has arrived */
+	bool is_moved;
 	/* set by api_job_report_from() */
 	void (*report)(struct api_job *job);
 	void (*report_less)(struct api_job *job);
@@ -82,8 +99,8 @@ struct imap_session *api_job_session(const struct api_job *job);
 const struct imap_selected *api_job_selected(const struct api_job *job);
 /* Checks what a start() returned: NULL means no memory, and ends the job with 503. */
 bool api_job_started(struct api_job *job, const void *call_or_stream);
-/* Call first in each done: forgets job->call and job->stream, of which only one runs at
- * a time. True: go on. False: the error has been
+/* Call first in each done: forgets job->call, job->stream and job->append, of which only
+ * one runs at a time. True: go on. False: the error has been
  * dealt with (retried, or replied as a problem), and the job is gone: return. */
 bool api_job_check(struct api_job *job, const struct gp_error *error);
 /* Ends the job with a problem; a stream that has begun breaks off instead. */
@@ -94,6 +111,12 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
  * stays valid as long as the exchange does. */
 struct api_exchange *api_job_finish(struct api_job *job);
 /*
+ * The next step needs another mailbox, or a session of another kind: ends the lease, takes
+ * one for `place`, and calls next(). What fails on the way fails as everywhere; a retry
+ * starts from the beginning.
+ */
+void api_job_move_to(struct api_job *job, const struct api_job_place *place, void (*next)(struct api_job *job));
+/*
  * The work is done, and the reply wants to tell of another mailbox: ends the lease, takes
  * one of `mailbox` (UTF-8; lives as long as the job) for reading, and calls report().
  * What fails from here on is no failure of the work: report_less() is called in place of
@@ -102,6 +125,15 @@ struct api_exchange *api_job_finish(struct api_job *job);
  */
 void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
 			 void (*report_less)(struct api_job *job));
+/* The client is waited for, not the server: api_job_touch() starts the deadline again. */
+void api_job_pause(struct api_job *job);
+/*
+ * Waiting for something that is not an answer: the lease ends, and with it all calls; no
+ * deadline runs, and nothing happens until the handler ends the job or resumes it. Then a
+ * lease is taken as at first, under a deadline of its own, and run() comes again.
+ */
+void api_job_park(struct api_job *job);
+void api_job_resume(struct api_job *job);
 /* For streams: the deadline from now on counts from the last progress. Also brings
  * Server-Timing up to date: call it before api_stream_begin(). */
 void api_job_touch(struct api_job *job);

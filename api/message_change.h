@@ -24,6 +24,12 @@
 
 #define API_MAX_CHANGED_KEYWORDS 64
 
+/* {"$seen":true,"$flagged":null}: flags, in the arena. */
+struct api_keyword_changes {
+	struct span set[API_MAX_CHANGED_KEYWORDS], clear[API_MAX_CHANGED_KEYWORDS];
+	size_t n_set, n_clear;
+};
+
 struct api_change;
 typedef void (*api_change_fn)(struct api_change *self);
 
@@ -34,9 +40,7 @@ struct api_change {
 	struct span if_match;  /* borrow: the exchange's */
 	api_change_fn prepare; /* before the look; may be NULL. Ends in api_change_prepared() */
 	api_change_fn act;     /* after the look at the message */
-	/* keywords: flags, in the arena */
-	struct span set[API_MAX_CHANGED_KEYWORDS], clear[API_MAX_CHANGED_KEYWORDS];
-	size_t n_set, n_clear;
+	struct api_keyword_changes keywords;
 	struct span target;   /* the mailbox to copy or move to: UTF-8, in the arena; NIL: none */
 	bool is_for_deletion; /* of a DELETE: 204 when it has gone as it should */
 
@@ -67,7 +71,7 @@ void api_change_read_fields(struct api_change *self, struct api_query *query);
 /* Refuses a bad query, else starts the job. */
 void api_change_start(struct api_request *request, struct api_change *self);
 /* {"mailbox":"Archive"}: a mailbox's full name in JSON. False: a problem has been replied. */
-bool api_change_read_target(struct api_change *self, const json_t *mailbox);
+bool api_change_read_target(struct api_exchange *exchange, const json_t *mailbox, struct span *target_out);
 /* Looks at the message again; next() when it is there. `gone` is called when it is not. */
 void api_change_look(struct api_change *self, api_change_fn next, api_change_fn gone);
 void api_change_prepared(struct api_change *self);
@@ -76,7 +80,10 @@ void api_change_show(struct api_change *self);
 /* For rows of STORE and FETCH: notes what the message's version is. */
 void api_change_on_row(void *ctx, const struct imap_fetch *row);
 void api_change_fail_not_found(struct api_change *self);
+/* 412, with what the message is now. */
 void api_change_fail_precondition(struct api_change *self);
+/* The same after a STORE that came too late: looks at the message first; 404 when it has gone. */
+void api_change_fail_modified(struct api_change *self);
 /* False, and replied 403, when nothing can be changed in the mailbox. */
 bool api_change_is_allowed(struct api_change *self);
 /* What was done so far, for the problem of a step that fails later. */
@@ -87,7 +94,7 @@ bool api_change_is_guarded(const struct api_change *self);
 /* ---- api/message_keywords.c ---- */
 
 /* {"$seen":true,"$flagged":null}. False: a problem has been replied. */
-bool api_change_read_keywords(struct api_change *self, json_t *keywords);
+bool api_change_read_keywords(struct api_exchange *exchange, json_t *keywords, struct api_keyword_changes *changes_out);
 /* Sets and clears; next() at the end. */
 void api_change_store(struct api_change *self, api_change_fn next);
 

@@ -58,39 +58,53 @@ static void list_free(struct api_job *job)
 
 /* ---- the reply ---- */
 
-static struct api_state state_of(const struct message_list *self)
+/* What is known of the mailbox, for the reply and its tag. */
+struct list_moment {
+	uint32_t uidvalidity, uidnext, total, unread;
+	bool has_counts;
+	uint64_t highestmodseq; /* 0: none */
+};
+
+static struct list_moment moment_of(const struct message_list *self)
 {
 	const struct imap_selected *selected = api_job_selected(&self->job);
 	const struct imap_status *status = &self->page.status;
 	const unsigned counts = IMAP_STATUS_MESSAGES | IMAP_STATUS_UNSEEN | IMAP_STATUS_UIDNEXT;
-	struct api_state state = {.uidvalidity = selected->uidvalidity,
-				  .uidnext = selected->uidnext,
-				  .total = selected->exists,
-				  .highestmodseq = selected->has_modseq ? selected->highestmodseq : 0};
+	struct list_moment moment = {.uidvalidity = selected->uidvalidity};
 
 	if (status->items & IMAP_STATUS_HIGHESTMODSEQ && selected->has_modseq) {
-		state.highestmodseq = status->highestmodseq;
+		moment.highestmodseq = status->highestmodseq;
 	}
 	if ((status->items & counts) == counts) {
-		state.uidnext = status->uidnext;
-		state.total = status->messages;
-		state.unread = status->unseen;
-		state.has_counts = true;
+		moment.uidnext = status->uidnext;
+		moment.total = status->messages;
+		moment.unread = status->unseen;
+		moment.has_counts = true;
 	}
-	return state;
+	return moment;
+}
+
+/* From before the rows: what they do not show yet, `/changes` will tell. What came with
+ * them or after them may be ahead of something that was not told yet. */
+static bool write_state(const struct message_list *self, char state_out[API_STATE_LISTED_SIZE])
+{
+	struct list_moment moment = moment_of(self);
+	bool has_qresync = imap_session_has_qresync(api_job_session(&self->job));
+
+	return api_state_write_listed(has_qresync, moment.uidvalidity, moment.highestmodseq, moment.uidnext, state_out);
 }
 
 /* A list with mod-sequences has the same tag as long as the mailbox is in the same
  * state and the request is the same; without, its bytes decide (api_reply_json_tagged). */
 static void make_etag(struct message_list *self)
 {
-	struct api_state state = state_of(self);
-	char text[API_STATE_SIZE];
+	struct list_moment moment = moment_of(self);
 
-	if (state.highestmodseq == 0 || !state.has_counts || !api_state_write(&state, text)) {
+	if (moment.highestmodseq == 0 || !moment.has_counts || moment.uidvalidity == 0) {
 		return;
 	}
-	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%s %u %u %.*s", text, state.total, state.uidnext,
+	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%u.%llu %u %u %.*s", moment.uidvalidity,
+				      (unsigned long long)moment.highestmodseq, moment.total, moment.uidnext,
 				      SPAN_ARGS(self->job.exchange->target));
 	if (!bytes || api_etag_of_bytes(span_of(bytes), self->etag) != GP_OK) {
 		self->etag[0] = '\0';
@@ -130,8 +144,7 @@ static void write_next(struct message_list *self, struct api_json_writer *writer
 
 static enum gp_status write_reply(struct message_list *self, struct gp_buffer *body)
 {
-	struct api_state state = state_of(self);
-	char state_text[API_STATE_SIZE];
+	char state[API_STATE_LISTED_SIZE];
 	struct api_json_writer writer;
 	char *room;
 
@@ -149,9 +162,9 @@ static enum gp_status write_reply(struct message_list *self, struct gp_buffer *b
 		api_json_writer_null(&writer);
 	}
 	api_json_writer_key(&writer, "uidValidity");
-	api_json_writer_number(&writer, state.uidvalidity);
+	api_json_writer_number(&writer, api_job_selected(&self->job)->uidvalidity);
 	api_json_writer_key(&writer, "state");
-	api_json_writer_string(&writer, api_state_write(&state, state_text) ? state_text : NULL);
+	api_json_writer_string(&writer, write_state(self, state) ? state : NULL);
 	write_next(self, &writer);
 	api_json_writer_object_end(&writer);
 	return api_json_writer_finish(&writer);

@@ -158,7 +158,7 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 		return;
 	}
 	if (!imap_uidset_is_empty(modified)) {
-		api_change_fail_precondition(self);
+		api_change_fail_modified(self);
 		return;
 	}
 	if (!can(self, IMAP_CAP_UIDPLUS)) {
@@ -313,7 +313,7 @@ void api_message_copy(struct api_request *request)
 	if (api_body_check_members(body, NULL, members, 1, &error) != GP_OK) {
 		api_reply_error(request->exchange, &error);
 	} else {
-		is_good = api_change_read_target(self, json_object_get(body, "mailbox"));
+		is_good = api_change_read_target(request->exchange, json_object_get(body, "mailbox"), &self->target);
 	}
 	json_decref(body);
 	if (is_good) {
@@ -340,7 +340,8 @@ static void on_mailboxes(void *ctx, const struct gp_error *error, const struct i
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	const struct imap_mailbox *trash = api_role_mailbox(api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
+	const struct imap_mailbox *trash =
+		api_role_mailbox(self->job.app->roles, api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
 	if (!trash) {
 		api_job_fail(&self->job, API_PROBLEM_CONFLICT, NULL,
 			     "no mailbox has the role 'trash': remove the message for good with permanent=1");

@@ -33,11 +33,17 @@ static const struct route routes[] = {
 	{"mailboxes/{mailbox}",
 	 false,
 	 {{API_GET, api_mailbox_get}, {API_PATCH, api_mailbox_patch}, {API_DELETE, api_mailbox_delete}}},
+	{"mailboxes/{mailbox}/changes", false, {{API_GET, api_changes_get}}},
 };
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */
 static const struct route message_routes[] = {
-	{"", false, {{API_GET, api_messages_get}}},
+	{"",
+	 false,
+	 {{API_GET, api_messages_get},
+	  {API_POST, api_message_post},
+	  {API_PATCH, api_messages_patch},
+	  {API_DELETE, api_messages_delete}}},
 	{"{uid}",
 	 false,
 	 {{API_GET, api_message_get}, {API_PATCH, api_message_patch}, {API_DELETE, api_message_delete}}},
@@ -250,7 +256,7 @@ static bool read_mailbox_parameter(struct api_request *request, bool is_list)
 	const struct api_param *first = api_query_param(&request->query, "mailbox", 0);
 	const struct api_param *second = api_query_param(&request->query, "mailbox", 1);
 
-	if (is_list && (!first || second)) {
+	if (is_list && request->exchange->method != API_POST && (!first || second)) {
 		api_reply_problem(request->exchange, API_PROBLEM_UNPROCESSABLE, NULL,
 				  "%s: give one 'mailbox' parameter, as in /messages?mailbox=INBOX",
 				  first ? "a list over several mailboxes is not offered yet"
@@ -347,6 +353,44 @@ static void reply_bad_target(struct api_exchange *exchange, const struct gp_erro
 	enum api_problem problem = error->status == GP_LIMIT ? API_PROBLEM_URI_TOO_LONG : api_problem_of(error);
 
 	api_reply_problem(exchange, problem, NULL, "%s", error->text);
+}
+
+/* Handlers that take a message, which may be long. */
+static bool is_streamed(api_handler_fn handler)
+{
+	static const api_handler_fn handlers[] = {api_message_post};
+	bool is_found = false;
+
+	for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
+		is_found |= handlers[i] == handler;
+	}
+	return is_found;
+}
+
+/* JSON is read whole; whatever else comes is streamed, or refused before it is read. */
+static bool is_json(struct api_exchange *exchange)
+{
+	struct span type = exchange->ops->header(exchange, "Content-Type");
+
+	return span_starts_with_nocase(type, "application/json") ||
+	       span_starts_with_nocase(type, "application/x-www-form-urlencoded");
+}
+
+bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
+{
+	struct api_target target;
+	struct gp_error error = {0};
+	struct match match = {0};
+
+	(void)app;
+	if (exchange->method != API_POST && exchange->method != API_PUT) {
+		return false;
+	}
+	if (api_target_parse(exchange->target, &exchange->arena, &target, &error) != GP_OK ||
+	    !find_match(&target, &match)) {
+		return false;
+	}
+	return is_streamed(find_handler(match.route, exchange->method)) && !is_json(exchange);
 }
 
 void api_handle(struct api_app *app, struct api_exchange *exchange)

@@ -48,8 +48,15 @@ void api_mailbox_get(struct api_request *request);
 void api_mailbox_post(struct api_request *request);
 void api_mailbox_patch(struct api_request *request);
 void api_mailbox_delete(struct api_request *request);
+/* api/changes.c */
+void api_changes_get(struct api_request *request);
 /* api/message_list.c */
 void api_messages_get(struct api_request *request);
+/* api/message_bulk.c */
+void api_messages_patch(struct api_request *request);
+void api_messages_delete(struct api_request *request);
+/* api/message_append.c */
+void api_message_post(struct api_request *request);
 /* api/message_get.c */
 void api_message_get(struct api_request *request);
 /* api/message_content.c: HEAD too */

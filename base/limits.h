@@ -23,6 +23,7 @@
 /* to the IMAP server */
 #define GP_MAX_IMAP_COMMAND (256 * GP_KIB) /* one command, literals counted */
 #define GP_MAX_IMAP_SET_BYTES 7000         /* one UID set in a command: longer ones are split */
+#define GP_MAX_IMAP_UNSENT (512 * GP_KIB)  /* of a streamed literal, not yet taken by the network */
 #define GP_STREAM_WINDOW (256 * GP_KIB)    /* one partial FETCH of a streamed body */
 
 /* from the HTTP client */
@@ -30,6 +31,7 @@
 #define GP_MAX_QUERY_PARAMETERS 200
 #define GP_MAX_JSON_BODY GP_MIB
 #define GP_MAX_JSON_DEPTH 32
+#define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
 #define GP_HEADER_DEADLINE_MS 20000
 
 /* to the HTTP client */

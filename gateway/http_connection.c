@@ -48,8 +48,16 @@ static void peer_left(uv_poll_t *poll, int status, int events)
 	/* `gone` may start timers, and the wait may have been long. */
 	gp_timers_set_now(&connection->server->loop->timers, uv_now(poll->loop));
 	connection->is_peer_gone = true;
-	if (connection->exchange && connection->exchange->is_suspended) {
+	if (!connection->exchange) {
+		return;
+	}
+	if (connection->exchange->is_suspended) {
 		http_exchange_abandon(connection->exchange);
+	} else if (http_upload_is_coming(connection->exchange)) {
+		/* libmicrohttpd takes a read that is shorter than its buffer for the last one until
+		 * epoll speaks again, and misses an end that stood right behind the data. */
+		http_exchange_abandon(connection->exchange);
+		shutdown(connection->fd, SHUT_RDWR);
 	}
 }
 

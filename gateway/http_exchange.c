@@ -13,7 +13,7 @@ static struct http_exchange *of(struct api_exchange *api)
 	return (struct http_exchange *)api;
 }
 
-static void resume(struct http_exchange *exchange)
+void http_exchange_resume(struct http_exchange *exchange)
 {
 	if (exchange->is_suspended) {
 		exchange->is_suspended = false;
@@ -23,7 +23,7 @@ static void resume(struct http_exchange *exchange)
 	}
 }
 
-static void suspend(struct http_exchange *exchange)
+void http_exchange_suspend(struct http_exchange *exchange)
 {
 	http_connection_watch(exchange->connection);
 	exchange->is_suspended = true;
@@ -46,7 +46,7 @@ static struct span op_header(struct api_exchange *api, const char *name)
 static void ready(struct http_exchange *exchange)
 {
 	exchange->state = HTTP_READY;
-	resume(exchange);
+	http_exchange_resume(exchange);
 }
 
 static bool may_answer(const struct http_exchange *exchange)
@@ -71,7 +71,7 @@ static void break_off(struct http_exchange *exchange)
 {
 	exchange->is_stream_broken = true;
 	http_ring_deinit(&exchange->ring);
-	resume(exchange);
+	http_exchange_resume(exchange);
 }
 
 /* HTTP/1.0 has no other way to tell a broken body from a whole one than a reset, and
@@ -135,7 +135,7 @@ static ssize_t read_stream(void *cls, uint64_t position, char *out, size_t size)
 	if (exchange->server->is_giving_up || exchange->connection->is_peer_gone) {
 		return end_with_error(exchange);
 	}
-	suspend(exchange);
+	http_exchange_suspend(exchange);
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static void op_stream_write(struct api_exchange *api, struct span bytes)
 		break_off(exchange);
 		return;
 	}
-	resume(exchange);
+	http_exchange_resume(exchange);
 }
 
 static void op_stream_end(struct api_exchange *api, bool is_complete)
@@ -199,7 +199,7 @@ static void op_stream_end(struct api_exchange *api, bool is_complete)
 	exchange->is_stream_ended = true;
 	exchange->is_stream_complete = is_complete;
 	forget_room(exchange);
-	resume(exchange);
+	http_exchange_resume(exchange);
 }
 
 static const struct api_exchange_ops exchange_ops = {
@@ -209,6 +209,8 @@ static const struct api_exchange_ops exchange_ops = {
 	.stream_room = op_stream_room,
 	.stream_write = op_stream_write,
 	.stream_end = op_stream_end,
+	.upload_begin = http_upload_op_begin,
+	.upload_want = http_upload_op_want,
 };
 
 void http_exchange_tell_rooms(struct http_server *server)
@@ -241,7 +243,7 @@ void http_exchange_abandon(struct http_exchange *exchange)
 	if (exchange->is_stream) {
 		break_off(exchange);
 	} else {
-		resume(exchange);
+		http_exchange_resume(exchange);
 	}
 }
 
@@ -467,7 +469,7 @@ static struct http_guard_verdict guard(const struct http_exchange *exchange, con
 	return verdict;
 }
 
-static enum MHD_Result queue(struct http_exchange *exchange)
+enum MHD_Result http_exchange_queue(struct http_exchange *exchange)
 {
 	struct MHD_Response *response = exchange->response;
 
@@ -489,7 +491,7 @@ static enum MHD_Result refuse(struct http_exchange *exchange, unsigned status, c
 	} else {
 		http_reply_refusal(exchange, status, detail);
 	}
-	return queue(exchange);
+	return http_exchange_queue(exchange);
 }
 
 /* The first call of a request: its line and fields are there. A response queued here
@@ -512,13 +514,19 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	if (verdict.status != 0) {
 		return refuse(exchange, verdict.status, verdict.detail);
 	}
+	exchange->api.upload_length =
+		verdict.has_body && !verdict.has_content_length ? -1 : (int64_t)verdict.content_length;
+	if (api_takes_upload(exchange->server->app, &exchange->api)) {
+		exchange->api.is_upload = true;
+		return http_upload_begin(exchange);
+	}
 	if (verdict.has_body) {
 		gp_timer_start(&connection->deadline, connection->server->body_deadline_ms);
 	}
 	return MHD_YES;
 }
 
-/* Bodies are JSON so far: what is longer is taken off the wire, so that the 413 that
+/* A body that is kept is JSON: what is longer is taken off the wire, so that the 413 that
  * follows can be read, but not kept. */
 static enum MHD_Result receive(struct http_exchange *exchange, struct span bytes)
 {
@@ -552,13 +560,13 @@ static enum MHD_Result dispatch(struct http_exchange *exchange)
 	exchange->state = HTTP_HANDLING;
 	api_handle(server->app, &exchange->api);
 	if (exchange->state == HTTP_READY) {
-		return queue(exchange);
+		return http_exchange_queue(exchange);
 	}
 	exchange->state = HTTP_WAITING;
 	if (exchange->connection->is_peer_gone) {
 		return MHD_NO; /* completed tells it */
 	}
-	suspend(exchange);
+	http_exchange_suspend(exchange);
 	return MHD_YES;
 }
 
@@ -573,6 +581,9 @@ enum MHD_Result http_exchange_handle(void *cls, struct MHD_Connection *mhd, cons
 	if (!exchange) {
 		return begin(mhd, method, version, request_context);
 	}
+	if (exchange->api.is_upload) {
+		return http_upload_handle(exchange, upload, upload_len);
+	}
 	if (*upload_len > 0) {
 		struct span bytes = span_make(upload, *upload_len);
 		*upload_len = 0;
@@ -582,7 +593,7 @@ enum MHD_Result http_exchange_handle(void *cls, struct MHD_Connection *mhd, cons
 	case HTTP_READING:
 		return dispatch(exchange);
 	case HTTP_READY:
-		return queue(exchange);
+		return http_exchange_queue(exchange);
 	case HTTP_HANDLING:
 	case HTTP_WAITING: /* resumed without an answer: abandoned */
 	case HTTP_SENDING:

@@ -19,7 +19,8 @@
 #include "gateway/http_server.h"
 
 #define HTTP_BODY_DEADLINE_MS 60000
-#define HTTP_IDLE_TIMEOUT_S 75 /* longer than the usual proxy's, which then closes first */
+#define HTTP_UPLOAD_LEAST_RATE 1024 /* bytes a second, beyond the first HTTP_BODY_DEADLINE_MS */
+#define HTTP_IDLE_TIMEOUT_S 75      /* longer than the usual proxy's, which then closes first */
 
 struct http_server {
 	struct gateway_loop *loop;          /* borrow */
@@ -69,6 +70,28 @@ struct http_connection *http_connection_of(struct MHD_Connection *mhd);
 /* Tells http_exchange_peer_left() when the peer goes while its exchange is suspended. */
 void http_connection_watch(struct http_connection *connection);
 
+/* ---- http_upload.c ---- */
+
+/* Where the body of an upload is. */
+enum http_upload_stage {
+	HTTP_UPLOAD_NONE,    /* not an upload */
+	HTTP_UPLOAD_HELD,    /* not asked for: nothing is read */
+	HTTP_UPLOAD_WANTED,  /* it goes to `upload_events` */
+	HTTP_UPLOAD_DROPPED, /* answered before its end: what is left is taken off the wire */
+	HTTP_UPLOAD_DONE,
+};
+
+struct http_upload {
+	enum http_upload_stage stage;
+	const struct api_upload_events *events; /* borrow */
+	void *ctx;                              /* borrow */
+	size_t credit;                          /* bytes that may be delivered */
+	bool expects_continue;                  /* the client waits for 100 Continue */
+	bool is_open;                           /* libmicrohttpd reads the body (and has sent 100 Continue) */
+	bool is_waiting;                        /* for bytes of the client, since waiting_since_ms */
+	uint64_t waiting_since_ms, waited_ms;
+};
+
 /* ---- http_exchange.c ---- */
 
 enum http_exchange_state {
@@ -96,6 +119,7 @@ struct http_exchange {
 	bool is_http_1_0;
 	bool is_suspended;
 	bool is_api_done; /* replied, ended or told gone: neither side touches the other */
+	struct http_upload upload;
 	/* a streamed body */
 	bool is_stream, is_stream_ended, is_stream_complete, is_stream_broken;
 	int64_t content_length;                 /* -1: not known */
@@ -113,6 +137,22 @@ void http_exchange_completed(void *cls, struct MHD_Connection *mhd, void **reque
 void http_exchange_abandon(struct http_exchange *exchange);
 /* Calls the room events that are due. Outside of MHD_run(). */
 void http_exchange_tell_rooms(struct http_server *server);
+/* For http_upload.c: suspended connections go on, those of which nothing is wanted wait,
+ * and what was answered is handed over. */
+void http_exchange_resume(struct http_exchange *exchange);
+void http_exchange_suspend(struct http_exchange *exchange);
+enum MHD_Result http_exchange_queue(struct http_exchange *exchange);
+
+/* ---- http_upload.c ---- */
+
+/* In the first call of the request: asks for what api_handle() makes of it. */
+enum MHD_Result http_upload_begin(struct http_exchange *exchange);
+/* Every later call. */
+enum MHD_Result http_upload_handle(struct http_exchange *exchange, const char *upload, size_t *upload_len);
+/* The client has not sent all of it. */
+bool http_upload_is_coming(const struct http_exchange *exchange);
+void http_upload_op_begin(struct api_exchange *api, const struct api_upload_events *events, void *ctx);
+void http_upload_op_want(struct api_exchange *api, size_t n);
 
 /* ---- http_reply.c ---- */
 

@@ -3,7 +3,8 @@
  * loop, and takes them apart again in this order:
  *
  *   SIGTERM or SIGINT → no new connections, new requests are 503 (app.is_draining)
- *   → requests under way end, GP_DRAIN_MS at most → IMAP sessions log out,
+ *   → event streams and waits for changes end at once → requests under way end,
+ *   GP_DRAIN_MS at most → IMAP sessions log out,
  *   LOGOUT_MS at most → HTTP connections close → the loop runs empty → exit 0.
  *
  * A second signal shortens every wait to nothing.
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "api/hub.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
 #include "gateway/http_server.h"
@@ -36,6 +38,7 @@ struct program {
 	struct imap_tls_context *tls; /* own */
 	struct imap_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_hubs *hubs;        /* own */
 	struct http_server *server;   /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
@@ -83,6 +86,7 @@ static void signalled(void *ctx, int signal_number)
 	gp_log(GP_LOG_INFO, "program", "signal %d: %s", signal_number,
 	       is_second ? "stopping at once" : "finishing what is under way");
 	http_server_drain(program->server, is_second ? 0 : GP_DRAIN_MS, requests_ended, program);
+	api_hubs_drain(program->hubs);
 	if (is_second && gp_timer_is_running(&program->logout_deadline)) {
 		gp_timer_start(&program->logout_deadline, 0);
 	}
@@ -144,8 +148,14 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.request_timeout_ms = options->request_timeout_ms,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
+		.roles = &options->roles,
 		.upstream_name = options->endpoint.host,
 	};
+	program->hubs = api_hubs_new(&program->app);
+	if (!program->hubs) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
+	}
+	program->app.hubs = program->hubs;
 	const struct http_server_config config = {
 		.loop = &program->loop,
 		.app = &program->app,
@@ -184,6 +194,7 @@ static int run(struct program *program)
 		fprintf(stderr, "gatepost: %s\n", error.text);
 	}
 	http_server_free(&program->server);
+	api_hubs_free(&program->hubs);
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}

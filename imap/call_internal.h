@@ -128,5 +128,7 @@ bool imap_error_is_expunged(const struct gp_error *error);
 bool imap_error_says_no_mailbox(const struct gp_error *error);
 /* A NO about a mailbox that is not there: GP_NOT_FOUND takes the place of GP_NO. */
 struct gp_error imap_error_for_mailbox(const struct gp_error *error);
+/* The same of APPEND, where RFC 3501 has the code TRYCREATE for it. */
+struct gp_error imap_error_for_append(const struct gp_error *error);
 
 #endif

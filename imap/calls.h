@@ -156,8 +156,65 @@ typedef void (*imap_copy_fn)(void *ctx, const struct gp_error *error, const stru
 struct imap_call *imap_copy_start(struct imap_session *session, uint32_t uid, struct span mailbox, bool is_move,
 				  imap_copy_fn done, void *ctx);
 
-/* UID EXPUNGE of one message: removes it if it is marked \Deleted, and nothing else.
+/* The same of a set of UIDs, without "*": long ones are split over commands, one at a time. */
+struct imap_copy_pair {
+	uint32_t source, copy; /* UIDs */
+};
+
+struct imap_copies {
+	uint32_t uidvalidity;               /* of the target; 0: the server told nothing */
+	const struct imap_copy_pair *pairs; /* those it told of, by ascending source; borrowed */
+	size_t n_pairs;
+};
+
+/* `copies` is there on an error too. */
+typedef void (*imap_copies_fn)(void *ctx, const struct gp_error *error, const struct imap_copies *copies);
+struct imap_call *imap_copy_set_start(struct imap_session *session, const struct imap_uidset *uids, struct span mailbox,
+				      bool is_move, imap_copies_fn done, void *ctx);
+
+/*
+ * APPEND of one message that comes in pieces. It asks for nothing by itself: room() says
+ * how much may be written, first when the server has taken the head of the command, then
+ * when the network has taken what was written. Until the last octet nothing else is sent
+ * on the session: it is to be leased alone. A cancel before it closes the connection, and
+ * nothing is appended.
+ */
+struct imap_append;
+
+struct imap_append_spec {
+	struct span mailbox;      /* UTF-8 */
+	const struct span *flags; /* "\\Seen" or keywords, checked by imap_is_keyword() */
+	size_t n_flags;
+	bool has_date;
+	int64_t date;  /* INTERNALDATE: seconds since 1970 UTC */
+	uint64_t size; /* octets of the message; 0, and more than APPENDLIMIT, is GP_INVALID */
+};
+
+struct imap_append_result {
+	struct imap_copied appended; /* zeros: not told */
+	bool is_sent; /* the whole command left, and its answer was lost: it may have been done. False: it was not */
+};
+
+struct imap_append_events {
+	/* `n` octets may be written from now on. It replaces the earlier number. */
+	void (*room)(void *ctx, size_t n);
+	/* The last touch. GP_NOT_FOUND: there is no such mailbox. */
+	void (*done)(void *ctx, const struct gp_error *error, const struct imap_append_result *result);
+};
+
+struct imap_append *imap_append_start(struct imap_session *session, const struct imap_append_spec *spec,
+				      const struct imap_append_events *events, void *ctx);
+/* What room() would say now: after a write that the network took at once, no room() comes. */
+size_t imap_append_room(const struct imap_append *append);
+/* In order, at most the room; `size` in all. */
+void imap_append_write(struct imap_append *append, struct span octets);
+void imap_append_cancel(struct imap_append **append);
+
+/* UID EXPUNGE: removes those of the set that are marked \Deleted, and nothing else.
  * GP_UNSUPPORTED without UIDPLUS: an EXPUNGE without UIDs would remove what others marked. */
+struct imap_call *imap_expunge_set_start(struct imap_session *session, const struct imap_uidset *uids,
+					 imap_done_fn done, void *ctx);
+/* The same of one message. */
 struct imap_call *imap_expunge_start(struct imap_session *session, uint32_t uid, imap_done_fn done, void *ctx);
 
 /* UID SEARCH: by ESEARCH where offered, CHARSET UTF-8 only when needed, with the

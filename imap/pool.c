@@ -513,6 +513,7 @@ static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_
 	lease->credential = imap_credential_ref(spec->credential);
 	lease->is_write = spec->is_write;
 	lease->is_bulk = spec->is_bulk;
+	lease->is_alone = spec->is_bulk && spec->is_alone;
 	lease->is_fresh_view = spec->is_fresh_view;
 	lease->tenant_events = tenant_events;
 	lease->done = done;

@@ -23,7 +23,8 @@
  * one of the account's: servers read a message from its start for every jump between
  * two of them, and short requests must find a session. A stream whose reader does not
  * keep up says so and lets another one onto its session; and who has waited for
- * POOL_BULK_PATIENCE_MS shares in any case.
+ * POOL_BULK_PATIENCE_MS shares in any case. Only uploads let nobody onto their session
+ * while they last.
  *
  * Nothing is tried twice here: a lease whose session was lost under SELECT fails with
  * GP_LOST, and its owner knows whether to start again. Failures are the account's own: a server's connection limit
@@ -59,6 +60,7 @@ struct imap_lease_spec {
 	struct span mailbox;                /* UTF-8, copied; NIL: none is needed */
 	bool is_write;                      /* SELECT rather than EXAMINE */
 	bool is_bulk;
+	bool is_alone; /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
 	/* The mailbox is selected anew for this very lease, on a session where no other lease
 	 * holds a mailbox, and no other lease joins while it is held: what the session says of
 	 * the mailbox is one moment's state. Needs a mailbox; to read. */

@@ -20,6 +20,12 @@ bool pool_session_is_usable(const struct pool_session *s)
 	return s->is_ready && !s->is_closed && !s->is_retiring && !s->tenant;
 }
 
+/* A lease may join those that it has. */
+static bool is_joinable(const struct pool_session *s)
+{
+	return pool_session_is_usable(s) && s->n_alone == 0;
+}
+
 static size_t n_tenants(const struct pool_account *account)
 {
 	size_t n = 0;
@@ -114,7 +120,7 @@ static struct pool_session *least_loaded(struct pool_account *account, const str
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!pool_session_is_usable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
+		if (!is_joinable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
 			continue;
 		}
 		if (!best || s->leases.n < best->leases.n) {
@@ -247,13 +253,13 @@ struct pool_session *pool_choose_bulk(struct pool_account *account, const struct
 			return same;
 		}
 		struct pool_session *other = unheld(account, false);
-		if (other) {
+		if (other && !(lease->is_alone && other->leases.n > 0)) {
 			return other;
 		}
 		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
 			return NULL; /* it is worth waiting for */
 		}
-		if (same) {
+		if (same && !lease->is_alone) {
 			return same;
 		}
 	}

@@ -58,6 +58,7 @@ struct imap_lease {
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
 	bool is_write, is_bulk, is_fresh_view;
+	bool is_alone;   /* bulk: nobody joins it */
 	bool is_stalled; /* bulk: its reader does not keep up */
 	bool is_fresh;
 	const struct pool_tenant_events *tenant_events; /* borrow; NULL: no tenant */
@@ -79,6 +80,7 @@ struct pool_session {
 	struct imap_session *session;     /* own */
 	struct lease_list leases;         /* link */
 	size_t n_holders;                 /* leases that need the mailbox */
+	size_t n_alone;                   /* leases that nobody joins: 0 or 1 */
 	size_t n_bulk;                    /* bulk leases that are not stalled */
 	struct imap_lease *tenant;        /* link: among the leases; no other lease comes */
 	struct imap_call *select;         /* own, while it runs */

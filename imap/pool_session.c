@@ -298,6 +298,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
+	self->n_alone += lease->is_alone;
 	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
 }
@@ -343,6 +344,7 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
 	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
+	self->n_alone -= lease->is_alone;
 	self->is_exclusive = self->is_exclusive && !lease->is_fresh_view;
 	/* What a tenant asked the server to tell is nothing that others expect. */
 	self->is_retiring = self->is_retiring || is_suspect || lease == self->tenant;

@@ -88,6 +88,7 @@ void imap_session_error_from(struct gp_error *error, enum gp_status status, cons
 void imap_session_forget_capabilities(struct imap_session *session)
 {
 	memset(session->has_capability, 0, sizeof session->has_capability);
+	session->append_limit = 0;
 	session->knows_capabilities = false;
 }
 
@@ -102,6 +103,9 @@ static bool is_capability(struct span word, enum imap_capability capability)
 
 static void learn_word(struct imap_session *session, struct span word)
 {
+	if (span_starts_with_nocase(word, "APPENDLIMIT=")) {
+		(void)span_to_u64(span_from(word, strlen("APPENDLIMIT=")), &session->append_limit);
+	}
 	for (int i = 0; i < IMAP_N_CAPABILITIES; i++) {
 		if (is_capability(word, (enum imap_capability)i)) {
 			session->has_capability[i] = true;
@@ -159,6 +163,11 @@ void imap_session_learn_capability_text(struct imap_session *session, struct spa
 bool imap_session_can(const struct imap_session *session, enum imap_capability capability)
 {
 	return session->has_capability[capability] && !session->is_disabled[capability];
+}
+
+uint64_t imap_session_append_limit(const struct imap_session *session)
+{
+	return session->append_limit;
 }
 
 const char *imap_session_personal_prefix(const struct imap_session *session)
@@ -268,6 +277,11 @@ static void on_received(void *ctx, struct span bytes)
 	}
 }
 
+static void on_drained(void *ctx)
+{
+	imap_session_on_drained(ctx);
+}
+
 static void on_closed(void *ctx, const struct gp_error *error)
 {
 	struct imap_session *session = ctx;
@@ -288,6 +302,7 @@ static const struct imap_transport_events transport_events = {
 	.connected = on_connected,
 	.secured = on_secured,
 	.received = on_received,
+	.drained = on_drained,
 	.closed = on_closed,
 };
 
@@ -359,6 +374,10 @@ static void on_silence(struct gp_timer *timer)
 	uint64_t due_ms = session->silent_since_ms + session->silence_timeout_ms;
 
 	if (session->in_flight.n == 0) {
+		return;
+	}
+	if (imap_session_is_fed(session)) {
+		gp_timer_start(timer, session->silence_timeout_ms);
 		return;
 	}
 	if (session->timers->now_ms < due_ms) {
@@ -470,6 +489,7 @@ void imap_session_close(struct imap_session *session, const struct gp_error *err
 	stop_timers(session);
 	session->awaiting = NULL;
 	imap_session_deselect(session);
+	session->n_unsent_at_end = session->transport ? imap_transport_unsent(session->transport) : 0;
 	imap_transport_close(&session->transport);
 	imap_session_start_turn(session);
 }

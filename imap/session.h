@@ -11,7 +11,9 @@
  * Commands wait in one queue and are sent in order. Barriers (SELECT, EXAMINE,
  * AUTHENTICATE, STARTTLS, LOGOUT …) wait until nothing is in flight and let nothing
  * pass; a command with a synchronising literal holds those behind it until its last
- * "+" came. What is queued in one turn of the loop goes out in one write.
+ * "+" came, and one with a streamed literal until its last octet was sent: nothing goes
+ * between. Who cancels it in between, or is answered OK too early, loses the session. What is queued in one turn of the
+ * loop goes out in one write.
  *
  * Answers are routed: a tagged response ends its command; FETCH rows go to every
  * command in flight that asked for that UID (or, for a FETCH by position, that
@@ -131,6 +133,8 @@ void imap_session_logout(struct imap_session *session);
 enum imap_session_state imap_session_state(const struct imap_session *session);
 const struct imap_credential *imap_session_credential(const struct imap_session *session);
 bool imap_session_can(const struct imap_session *session, enum imap_capability capability);
+/* The n of APPENDLIMIT=n; 0: none was told for all mailboxes. */
+uint64_t imap_session_append_limit(const struct imap_session *session);
 /* Some servers offer what they cannot do: stop using it in this session. */
 void imap_session_disable(struct imap_session *session, enum imap_capability capability);
 /* QRESYNC is in force (RFC 7162): what is expunged is told by UID, and a mailbox's past
@@ -178,6 +182,7 @@ enum imap_command_kind {
 	IMAP_COMMAND_ENABLE,
 	IMAP_COMMAND_MYRIGHTS,
 	IMAP_COMMAND_COPY,   /* COPY, MOVE, EXPUNGE: the untagged OK with COPYUID */
+	IMAP_COMMAND_APPEND, /* its literal may be streamed */
 	IMAP_COMMAND_SELECT, /* barrier; changes the selected mailbox */
 	IMAP_COMMAND_IDLE,   /* barrier; goes on until another command is submitted (RFC 2177) */
 };
@@ -187,6 +192,7 @@ enum imap_command_kind {
 struct imap_result {
 	const struct imap_response *response;
 	const struct gp_error *error; /* NO, BAD, LOST, …; code and text from the server */
+	bool is_sent;                 /* all of the command has left, as far as can be known: else it was not done */
 };
 
 struct imap_command_spec {
@@ -199,6 +205,11 @@ struct imap_command_spec {
 	bool is_window;                         /* FETCH: tells its rows by their origin */
 	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
 	bool is_examine;                        /* SELECT */
+	uint64_t streamed;                      /* APPEND: octets of the literal whose head was written last; 0: none */
+	/* The server takes the literal, or has taken some of it: see
+	 * imap_command_literal_room(). From the loop. */
+	void (*room)(void *room_ctx);
+	void *room_ctx;
 	void (*untagged)(void *ctx, const struct imap_response *response); /* may be NULL */
 	void (*done)(void *ctx, const struct imap_result *result);         /* exactly once, the last touch */
 	void *ctx;
@@ -217,5 +228,13 @@ void imap_command_submit(struct imap_command *command);
 /* No callback comes any more. What is not sent yet is taken out of the queue; what
  * is in flight is drained. Leaves NULL; NULL is a no-op. */
 void imap_command_cancel(struct imap_command **command);
+
+/* ---- a streamed literal (imap/session_literal.c) ---- */
+
+/* How many octets of the literal may be written now: 0 until the server has said "+", and
+ * while GP_MAX_IMAP_UNSENT bytes are on their way. room() comes when that changes. */
+size_t imap_command_literal_room(const struct imap_command *command);
+/* In order, at most the room. With the last octet the command is sent whole. */
+void imap_command_write_literal(struct imap_command *command, struct span octets);
 
 #endif

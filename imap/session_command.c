@@ -125,6 +125,7 @@ struct imap_command *imap_command_new(struct imap_session *session, const char *
 		return NULL;
 	}
 	command->spec.mailbox = SPAN_NIL;
+	command->n_literal_left = spec->streamed;
 	command->is_barrier = spec->kind == IMAP_COMMAND_SELECT || spec->kind == IMAP_COMMAND_IDLE;
 	command->is_held = spec->kind == IMAP_COMMAND_IDLE;
 	snprintf(command->tag, sizeof command->tag, "A%" PRIu64, ++session->n_tags);
@@ -216,6 +217,11 @@ void imap_command_cancel(struct imap_command **command)
 	}
 	struct imap_session *session = self->session;
 	if (self->stage == IMAP_COMMAND_IN_FLIGHT) {
+		if (self->n_literal_left > 0) {
+			/* Announced, and not to come: no bytes of somebody else may stand in for it. */
+			imap_session_fail(session, GP_LOST, "an upload was given up in the midst of a message");
+		}
+		self->spec.room = NULL;
 		self->is_cancelled = true;
 		self->spec.uids = NULL;
 		self->spec.untagged = NULL;
@@ -272,7 +278,11 @@ static void end_command(struct imap_command *command, const struct imap_result *
 
 static void end_with_error(struct imap_command *command, const struct gp_error *error)
 {
-	const struct imap_result result = {.error = error};
+	const struct imap_session *session = command->session;
+	const struct imap_result result = {
+		.error = error,
+		.is_sent = command->is_sent && (imap_session_is_open(session) || session->n_unsent_at_end == 0),
+	};
 
 	end_command(command, &result);
 }
@@ -373,6 +383,10 @@ static void send_piece(struct imap_session *session, struct imap_command *comman
 		send_dialogue(session, command);
 		return;
 	}
+	if (is_last && command->n_literal_left > 0) {
+		imap_session_begin_literal(session, command);
+		return;
+	}
 	send_bytes(session, span_slice(bytes, command->n_sent, end - command->n_sent), writer->has_secret);
 	command->n_sent = end;
 	if (!is_last) {
@@ -380,9 +394,17 @@ static void send_piece(struct imap_session *session, struct imap_command *comman
 	}
 	session->awaiting = is_last && !command->has_dialogue ? NULL : command;
 	if (!session->awaiting) {
+		command->is_sent = true;
 		imap_writer_deinit(writer);
 		imap_writer_init(writer, IMAP_LITERAL_SYNC, false);
 	}
+}
+
+void imap_session_send_rest(struct imap_session *session, struct imap_command *command)
+{
+	send_piece(session, command);
+	write_out(session);
+	imap_session_start_turn(session);
 }
 
 static void start(struct imap_session *session, struct imap_command *command)
@@ -436,6 +458,7 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 	case IMAP_COMMAND_PLAIN:
 	case IMAP_COMMAND_FETCH:
 	case IMAP_COMMAND_STATUS:
+	case IMAP_COMMAND_APPEND:
 	case IMAP_COMMAND_ENABLE:
 	case IMAP_COMMAND_SELECT:
 	case IMAP_COMMAND_IDLE:
@@ -482,6 +505,9 @@ void imap_session_flush(struct imap_session *session)
 	}
 	if (session->awaiting && session->awaiting->is_continued && !session->awaiting->is_held) {
 		send_piece(session, session->awaiting);
+	}
+	if (!imap_session_is_open(session)) {
+		return; /* a literal was given up as soon as it could begin */
 	}
 	while (!session->awaiting && session->queue.first && may_start(session, session->queue.first)) {
 		start(session, session->queue.first);
@@ -537,8 +563,13 @@ void imap_session_on_tagged(struct imap_session *session, const struct imap_resp
 	if (!is_ok) {
 		imap_session_error_from(&error, imap_refusal_status(response), response);
 	}
-	const struct imap_result result = {.response = response, .error = is_ok ? NULL : &error};
+	const struct imap_result result = {.response = response, .error = is_ok ? NULL : &error, .is_sent = true};
+	bool is_out_of_step = command->is_streaming;
 	end_command(command, &result);
+	if (is_out_of_step) {
+		/* It said why, but who knows how many octets it still waits for. */
+		imap_session_fail(session, GP_LOST, "the IMAP server refused a message in the midst of it");
+	}
 	if (imap_session_is_open(session)) {
 		imap_session_start_turn(session);
 	}
@@ -548,7 +579,7 @@ void imap_session_on_continuation(struct imap_session *session)
 {
 	struct imap_command *command = session->awaiting;
 
-	if (command && !command->is_continued) {
+	if (command && !command->is_continued && !command->is_streaming) {
 		command->is_continued = true;
 		imap_idle_began(session, command);
 		imap_session_start_turn(session);

@@ -62,8 +62,11 @@ struct imap_command {
 	bool is_late; /* submitted after the end of the session */
 	bool has_row; /* STATUS, MYRIGHTS: an answer came */
 	bool has_dialogue;
-	bool is_continued; /* awaits no longer: "+" came, the next piece goes out with this turn */
-	bool is_held;      /* IDLE: the next piece, DONE, goes out when something else is to be sent */
+	bool is_sent;            /* all of it was given to the transport */
+	bool is_streaming;       /* its literal is being sent */
+	uint64_t n_literal_left; /* octets of a streamed literal */
+	bool is_continued;       /* awaits no longer: "+" came, the next piece goes out with this turn */
+	bool is_held;            /* IDLE: the next piece, DONE, goes out when something else is to be sent */
 };
 
 /* Ways to say the password, in the order they are tried. */
@@ -111,9 +114,11 @@ struct imap_session {
 	struct imap_command_list drafts, failed, queue, in_flight;
 	struct imap_command *awaiting; /* link: the one in flight that is not wholly sent */
 	uint64_t n_tags;
+	size_t n_unsent_at_end; /* CLOSED: bytes that never left */
 	bool is_idle_due;
 
 	/* capabilities */
+	uint64_t append_limit;
 	bool has_capability[IMAP_N_CAPABILITIES];
 	bool is_disabled[IMAP_N_CAPABILITIES];
 	bool knows_capabilities;     /* of this layer: plain, TLS, logged in */
@@ -150,6 +155,15 @@ void imap_session_drop_all(struct imap_session *session);
 void imap_session_on_tagged(struct imap_session *session, const struct imap_response *response);
 void imap_session_on_continuation(struct imap_session *session);
 
+/* Goes on with a command whose literal is complete. */
+void imap_session_send_rest(struct imap_session *session, struct imap_command *command);
+
+/* session_literal.c */
+/* "+" came: the octets may. */
+void imap_session_begin_literal(struct imap_session *session, struct imap_command *command);
+void imap_session_on_drained(struct imap_session *session);
+/* It is the client's turn in a streamed literal: the server has nothing to say. */
+bool imap_session_is_fed(const struct imap_session *session);
 /* session_idle.c */
 /* The server has said "+": nothing is awaited of it now. */
 void imap_idle_began(struct imap_session *session, struct imap_command *command);

@@ -30,7 +30,7 @@
 #include "imap/tls.h"
 
 #define RECEIVE_BYTES (128 * GP_KIB)
-#define MAX_UNSENT (64 * GP_MIB) /* bytes that the server has not taken yet: a whole APPEND */
+#define MAX_UNSENT (64 * GP_MIB) /* bytes that the server has not taken yet; an APPEND keeps far below */
 #define KEEP_UNSENT GP_KIB       /* a queue that is empty again gives more than this back */
 #define KEEPALIVE_S 60
 #define LAST_WORDS_MS 1000 /* after a failed write: for what the server said before it closed */
@@ -100,6 +100,7 @@ struct tcp_transport {
 	struct gp_buffer sending; /* libuv has it while is_sending */
 	struct gp_buffer queued;
 	bool is_sending;
+	size_t n_dropped; /* bytes that were written and will not be sent */
 	int write_error;
 
 	struct gp_error error; /* for `closed` */
@@ -170,6 +171,7 @@ static void disconnect(struct tcp_transport *t)
 		t->tcp = NULL;
 	}
 	imap_tls_free(&t->tls);
+	t->n_dropped += t->queued.len;
 	gp_buffer_deinit(&t->queued);
 }
 
@@ -182,6 +184,7 @@ static void flush(struct tcp_transport *t);
 static void write_failed(struct tcp_transport *t, int error)
 {
 	t->write_error = error;
+	t->n_dropped += t->queued.len > 0 ? t->queued.len : 1;
 	gp_buffer_deinit(&t->queued);
 	if (t->state == TCP_OPEN) {
 		gp_timer_start(&t->deadline, LAST_WORDS_MS);
@@ -200,9 +203,19 @@ static void on_written(uv_write_t *request, int status)
 	}
 	if (status < 0) {
 		write_failed(t, status);
-	} else {
-		flush(t);
+		return;
 	}
+	flush(t);
+	if (t->state == TCP_OPEN && t->transport.events->drained) {
+		t->transport.events->drained(t->transport.ctx);
+	}
+}
+
+static size_t tcp_unsent(const struct imap_transport *transport)
+{
+	const struct tcp_transport *t = (const struct tcp_transport *)transport;
+
+	return t->n_dropped + (t->is_sending ? t->sending.len : 0) + t->queued.len;
 }
 
 /* What the kernel takes goes at once; the rest becomes the one write in flight, and
@@ -559,6 +572,7 @@ static void tcp_set_paused(struct imap_transport *transport, bool is_paused)
 static const struct imap_transport_ops tcp_ops = {
 	.write = tcp_write,
 	.start_tls = tcp_start_tls,
+	.unsent = tcp_unsent,
 	.set_paused = tcp_set_paused,
 	.close = tcp_close,
 };

@@ -7,6 +7,9 @@
  * (GP_LOST for an orderly end of the stream as well as a reset; GP_TLS for a close
  * without close_notify or a failed verification; GP_RESOLVE, GP_REFUSED,
  * GP_CONNECT_TIMEOUT before `connected`). After close() no event comes.
+ *
+ * write() takes whatever it is given; who writes much looks at unsent() and waits for
+ * `drained`.
  */
 #ifndef GP_IMAP_TRANSPORT_H
 #define GP_IMAP_TRANSPORT_H
@@ -18,6 +21,8 @@ struct imap_transport_events {
 	void (*connected)(void *ctx);                   /* the first byte may be sent; TLS is up where it is implicit */
 	void (*secured)(void *ctx);                     /* after start_tls() */
 	void (*received)(void *ctx, struct span bytes); /* borrowed for the call; close() is allowed in it */
+	/* The network has taken what waited for it: unsent() is less. May be NULL. */
+	void (*drained)(void *ctx);
 	void (*closed)(void *ctx, const struct gp_error *error);
 };
 
@@ -28,6 +33,9 @@ struct imap_transport_ops {
 	void (*write)(struct imap_transport *transport, struct span bytes);
 	/* The caller has seen STARTTLS's OK and no byte behind it. */
 	void (*start_tls)(struct imap_transport *transport);
+	/* How many bytes the network has not taken. Those that will never be sent count, also
+	 * after `closed`. Where it is not 0, `drained` follows, or `closed`. */
+	size_t (*unsent)(const struct imap_transport *transport);
 	/* Stops and continues reading from the network: back-pressure. */
 	void (*set_paused)(struct imap_transport *transport, bool is_paused);
 	/* Sends what is written (and close_notify) if it goes at once, closes, frees later. */
@@ -52,6 +60,11 @@ struct imap_network {
 static inline void imap_transport_write(struct imap_transport *t, struct span bytes)
 {
 	t->ops->write(t, bytes);
+}
+
+static inline size_t imap_transport_unsent(const struct imap_transport *t)
+{
+	return t->ops->unsent(t);
 }
 
 static inline void imap_transport_start_tls(struct imap_transport *t)

@@ -274,6 +274,29 @@ void imap_writer_nstring(struct imap_writer *writer, struct span text)
 	}
 }
 
+void imap_writer_literal(struct imap_writer *writer, struct span octets)
+{
+	if (span_find_char(octets, '\0') >= 0) {
+		fail(writer, GP_INVALID);
+	}
+	begin_argument(writer);
+	put_literal(writer, octets);
+}
+
+void imap_writer_literal_head(struct imap_writer *writer, uint64_t size)
+{
+	if (writer->n_open > 0) {
+		fail(writer, GP_INVALID);
+	}
+	begin_argument(writer);
+	put_text(writer, "{");
+	put_number(writer, size);
+	put_text(writer, "}\r\n");
+	if (writer->status == GP_OK) {
+		add_sync_point(writer);
+	}
+}
+
 /* ---- mailboxes ---- */
 
 static bool has_forbidden_char(struct span name)

@@ -63,6 +63,13 @@ void imap_writer_flag(struct imap_writer *writer, struct span flag);
 void imap_writer_flags(struct imap_writer *writer, const struct span *flags, size_t n_flags); /* with parentheses */
 /* The ranges [*at, …) as far as GP_MAX_IMAP_SET_BYTES allows; *at moves on. */
 void imap_writer_uidset(struct imap_writer *writer, const struct imap_uidset *set, size_t *at);
+/* "{size}", the last argument: the octets themselves are sent by someone else, after the
+ * server's "+", whatever it offers: it is the last sync point. */
+void imap_writer_literal_head(struct imap_writer *writer, uint64_t size);
+/* A literal of any octets but NUL, never a quoted string. */
+void imap_writer_literal(struct imap_writer *writer, struct span octets);
+/* An INTERNALDATE in quotes: seconds since 1970 UTC, years 1 to 9999. */
+void imap_writer_date_time(struct imap_writer *writer, int64_t seconds);
 void imap_writer_range(struct imap_writer *writer, uint32_t first, uint32_t last); /* last: IMAP_UID_STAR is "*" */
 /* BODY.PEEK[section] and, if len > 0, <origin.len>. `section` may be "", a part number,
  * or part and HEADER/TEXT/MIME: digits, dots and those words only. */

@@ -104,12 +104,15 @@ class Proxy:
         self._to = (host, port)
         self._certificate = certificate
         self._cut_at: int | None = None
+        self._cut_up_at: int | None = None
+        self._cut_behind: tuple[bytes, int] | None = None
         self._cut_on_command: bytes | None = None
         self._cuts_again = False
         self._cut_with_reset = False
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
+        self._up_flows = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -136,6 +139,13 @@ class Proxy:
     def resume(self) -> None:
         self._call(self._flows.set)
 
+    def pause_up(self) -> None:
+        """What the gateway sends is not read: it stays with the gateway when the kernel's buffers are full."""
+        self._call(self._up_flows.clear)
+
+    def resume_up(self) -> None:
+        self._call(self._up_flows.set)
+
     def hold(self, link: Link) -> None:
         """As pause(), of one connection."""
         self._call(link.flows.clear)
@@ -152,12 +162,22 @@ class Proxy:
         self._cut_with_reset = with_reset
         self._cut_at = self.n_down + n_bytes
 
+    def cut_up_after(self, n_bytes: int, *, with_reset: bool = False) -> None:
+        """Ends the connection on which the gateway's n-th byte from now on comes, when the server has that byte."""
+        self._cut_with_reset = with_reset
+        self._cut_up_at = self.n_up + n_bytes
+
+    def cut_down_behind(self, text: bytes, n_bytes: int, *, with_reset: bool = False) -> None:
+        """Ends the connection n bytes of the server's behind a text of the server's: of these, n - 1 pass."""
+        self._cut_with_reset = with_reset
+        self._cut_behind = (text, n_bytes)
+
     def cut_always(self, verb: bytes) -> None:
         """As cut_on_command(), each time, until cut_never()."""
         self._cut_on_command, self._cuts_again = verb, True
 
     def cut_never(self) -> None:
-        self._cut_at = self._cut_on_command = None
+        self._cut_at = self._cut_on_command = self._cut_up_at = self._cut_behind = None
         self._cuts_again = False
 
     def cut_on_command(self, verb: bytes = b"", *, with_reset: bool = False) -> None:
@@ -190,6 +210,7 @@ class Proxy:
 
     async def _start(self) -> None:
         self._flows.set()
+        self._up_flows.set()
         context = None
         if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -202,6 +223,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self._flows.set()
+        self._up_flows.set()
         self._end_all(with_reset=True)
         for task in self._tasks:
             task.cancel()
@@ -230,6 +252,13 @@ class Proxy:
     async def _up(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
+                await self._up_flows.wait()
+                if self._cut_up_at is not None and self.n_up + len(data) >= self._cut_up_at:
+                    writer.write(data[: self._cut_up_at - self.n_up])
+                    await writer.drain()
+                    self._cut_up_at = None
+                    link.end(self._cut_with_reset)
+                    return
                 self.n_up += len(data)
                 if len(link.sent) < MAX_TRANSCRIPT:
                     link.sent += data
@@ -247,6 +276,10 @@ class Proxy:
             while data := await reader.read(CHUNK):
                 await self._flows.wait()
                 await link.flows.wait()
+                if self._cut_behind is not None and self._cut_behind[0] in data:
+                    end = data.index(self._cut_behind[0]) + len(self._cut_behind[0])
+                    self._cut_at = self.n_down + end + self._cut_behind[1]
+                    self._cut_behind = None
                 for at in range(0, len(data), self.slice):
                     piece = data[at : at + self.slice]
                     is_last = self._cut_at is not None and self.n_down + len(piece) >= self._cut_at

@@ -21,6 +21,7 @@ OPERATIONS = list(DESCRIPTION.operations())
 PATCH = b'{"keywords":{"$flagged":true}}'
 COPY = b'{"mailbox":"Trash"}'
 JSON = {"Content-Type": "application/json"}
+RFC822 = {"Content-Type": "message/rfc822"}
 NUMBERS = itertools.count(1)
 
 # For each operation without its "Short", targets on the demo mailbox that must be answered with 2xx.
@@ -43,6 +44,9 @@ TARGETS: dict[str, list[str]] = {
         "{base}?fields=bodyStructure,textBody,htmlBody&limit=1000",
         "{base}?uid=7&pretty=1",
     ],
+    "patchMessages": ["{base}?subject=nonesuch-anywhere", "{base}?uid=7:9,4000000000", "{base}?all=1&dryRun=1", "{base}?seen=1&uid=7&pretty=1"],
+    "deleteMessages": ["{base}?subject=nonesuch-anywhere", "{base}?all=1&dryRun=1", "{base}?uid={new},4000000000", "{base}?uid={new}&permanent=1"],
+    "appendMessage": ["{base}", "{base}?keywords=$seen,openapi&receivedAt=2026-01-31T12:00:00Z&pretty=1"],
     "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
     "patchMessage": ["{base}/7"],
     "deleteMessage": ["{base}/{new}", "{base}/{new}?permanent=1"],
@@ -59,11 +63,11 @@ TARGETS: dict[str, list[str]] = {
 
 def fill(operation: Operation, target: str) -> str:
     """A target of the table for the long or the short address. "{new}" is a message that may go."""
-    mailbox = "Drafts" if "{new}" in target else "INBOX"
+    mailbox = "Drafts" if "{new}" in target or operation.name.startswith("append") else "INBOX"
     if not operation.name.endswith("Short"):
         return target.replace("{base}", f"/mailboxes/{mailbox}/messages")
     target = target.replace("{base}", "/messages")
-    is_list = operation.name == "listMessagesShort"
+    is_list = operation.name in ("listMessagesShort", "patchMessagesShort", "deleteMessagesShort", "appendMessageShort")
     return target + ("&" if "?" in target else "?") + f"mailbox={mailbox}" if is_list or "/7" in target or "{new}" in target else target
 
 
@@ -72,13 +76,16 @@ def send(client: Client, operation: Operation, target: str, headers: dict[str, s
     if "{new}" in target:
         copy = client.request("POST", "/messages/8/copy", b'{"mailbox":"Drafts"}', JSON)
         target = target.replace("{new}", str(copy.json().get("uid", 1)))
+    type_ = JSON
+    if operation.name.startswith("appendMessage"):
+        body, type_ = b"Subject: OpenAPI\r\n\r\nHi\r\n", RFC822
     if operation.name == "createMailbox":
         body = json.dumps({"name": f"OpenAPI {next(NUMBERS)}", "role": None, "isSubscribed": True}).encode()
     elif operation.name == "patchMailbox":
         body = b'{"isSubscribed":true}'
     elif operation.name == "deleteMailbox":  # what is to go is there (again)
         client.request("POST", "/mailboxes", b'{"name":"OpenAPI gone"}', JSON)
-    response = client.request(operation.method, target, body, (JSON if body else {}) | (headers or {}))
+    response = client.request(operation.method, target, body, (type_ if body else {}) | (headers or {}))
     if operation.name == "createMailbox" and response.status == 201:
         assert client.delete(response.header("Location") or "").status == 204
     elif operation.name == "deleteMailbox" and response.status != 204:
@@ -125,7 +132,7 @@ def test_query_parameters(demo: Client, operation: Operation) -> None:
     everywhere = {p["name"]: p for o in OPERATIONS for p in DESCRIPTION.parameters(o) if p["in"] == "query"}
     own = {p["name"]: p for p in DESCRIPTION.parameters(operation) if p["in"] == "query"}
     target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
-    created = {"createMailbox": 201, "copyMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
+    created = {"createMailbox": 201, "copyMessage": 201, "appendMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
     usual = created.get(operation.name.removesuffix("Short"), 200)
     for name in (*everywhere, "nonesuch", "Pretty"):
         if name == "mailbox" and name in own:
@@ -170,6 +177,12 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (400, "GET", "/messages/%zz", {}, None),
     (400, "POST", "/mailboxes", JSON, b'{"name":""}'),
     (400, "PATCH", "/mailboxes/Work", JSON, b'{"role":null}'),
+    (400, "PATCH", "/mailboxes/INBOX/messages", JSON, PATCH),
+    (400, "DELETE", "/mailboxes/INBOX/messages?permanent=1", {}, None),
+    (400, "DELETE", "/mailboxes/INBOX/messages?seen=1&body=text", {}, None),
+    (400, "PATCH", "/mailboxes/INBOX/messages?seen=1", JSON | {"If-Match": '"1.7.1"'}, PATCH),
+    (404, "PATCH", "/mailboxes/INBOX/messages?uid=7", JSON, b'{"mailbox":"Nowhere"}'),
+    (410, "DELETE", "/mailboxes/INBOX/messages?seen=1&uidValidity=1", {}, None),
     (400, "PATCH", "/messages/7", JSON, b"{"),
     (400, "PATCH", "/messages/7", JSON, b'{"keyword":{}}'),
     (403, "PUT", "/messages/7/keywords/$seen", {"Origin": "https://elsewhere.example"}, None),
@@ -191,6 +204,13 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (400, "DELETE", "/messages/7?permanent=maybe", {}, None),
     (412, "DELETE", "/messages/7", {"If-Match": '"1.7.1"'}, None),
     (415, "POST", "/messages/7/copy", {"Content-Type": "text/plain"}, COPY),
+    (400, "POST", "/messages", RFC822, b""),
+    (400, "POST", "/messages?keywords=(", RFC822, b"x"),
+    (400, "POST", "/messages?receivedAt=now", RFC822, b"x"),
+    (404, "POST", "/mailboxes/Nowhere/messages", RFC822, b"x"),
+    (410, "POST", "/messages?uidValidity=1", RFC822, b"x"),
+    (415, "POST", "/messages", {"Content-Type": "application/octet-stream"}, b"x"),
+    (415, "POST", "/messages", RFC822 | {"Content-Encoding": "gzip"}, b"x"),
     (404, "PATCH", "/mailboxes/Nowhere", JSON, b'{"name":"Elsewhere"}'),
     (404, "DELETE", "/mailboxes/Nowhere", {}, None),
     (409, "POST", "/mailboxes", JSON, b'{"name":"Sent"}'),

@@ -130,6 +130,24 @@ static void on_stream_end(struct api_exchange *exchange, bool is_complete)
 	fake->is_complete = is_complete;
 }
 
+static void on_upload_begin(struct api_exchange *exchange, const struct api_upload_events *events, void *ctx)
+{
+	struct fake_exchange *fake = fake_of(exchange);
+
+	REQUIRE(exchange->is_upload && !fake->is_upload_begun && !fake->is_replied && !fake->is_gone);
+	fake->is_upload_begun = true;
+	fake->upload_events = events;
+	fake->upload_ctx = ctx;
+}
+
+static void on_upload_want(struct api_exchange *exchange, size_t n)
+{
+	struct fake_exchange *fake = fake_of(exchange);
+
+	REQUIRE(fake->is_upload_begun && !fake->is_replied && !fake->is_gone);
+	fake->upload_credit = n;
+}
+
 static const struct api_exchange_ops ops = {
 	.header = on_header,
 	.reply = on_reply,
@@ -137,6 +155,8 @@ static const struct api_exchange_ops ops = {
 	.stream_room = on_stream_room,
 	.stream_write = on_stream_write,
 	.stream_end = on_stream_end,
+	.upload_begin = on_upload_begin,
+	.upload_want = on_upload_want,
 };
 
 /* ---- the test's side ---- */
@@ -197,6 +217,38 @@ void fake_exchange_set_body(struct fake_exchange *fake, struct span body)
 	free_span(fake->blocks[2]);
 	fake->blocks[2] = copy_exactly(body);
 	fake->exchange.body = fake->blocks[2];
+}
+
+void fake_exchange_set_upload(struct fake_exchange *fake, int64_t len)
+{
+	fake->exchange.is_upload = true;
+	fake->exchange.body = SPAN_NIL;
+	fake->exchange.upload_length = len;
+}
+
+size_t fake_exchange_send(struct fake_exchange *fake, struct span bytes)
+{
+	size_t n_sent = 0;
+
+	REQUIRE(!fake->is_upload_ended);
+	while (n_sent < bytes.len && !fake->is_replied && fake->is_upload_begun && fake->upload_credit > 0) {
+		struct span piece = copy_exactly(span_slice(bytes, n_sent, fake->upload_credit));
+		fake->upload_credit -= piece.len;
+		n_sent += piece.len;
+		fake->upload_events->data(fake->upload_ctx, piece);
+		free_span(piece);
+	}
+	return fake->is_replied ? bytes.len : n_sent;
+}
+
+void fake_exchange_end_upload(struct fake_exchange *fake)
+{
+	REQUIRE(!fake->is_upload_ended);
+	fake->is_upload_ended = true;
+	if (!fake->is_replied) {
+		REQUIRE(fake->is_upload_begun);
+		fake->upload_events->end(fake->upload_ctx);
+	}
 }
 
 void fake_exchange_login(struct fake_exchange *fake)

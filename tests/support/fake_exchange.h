@@ -39,6 +39,12 @@ struct fake_exchange {
 	size_t n_taken;                         /* bytes of the stream that the client has read */
 	const struct api_stream_events *events; /* borrow */
 	void *events_ctx;                       /* borrow */
+
+	/* an upload */
+	bool is_upload_begun, is_upload_ended;
+	const struct api_upload_events *upload_events; /* borrow */
+	void *upload_ctx;                              /* borrow */
+	size_t upload_credit;                          /* what may be delivered */
 };
 
 /* `method` and `target` are copied. */
@@ -59,6 +65,13 @@ json_t *fake_exchange_json(const struct fake_exchange *fake);
  * next call. */
 const char *fake_exchange_member(const struct fake_exchange *fake, const char *name);
 
+/* The request is an upload of `len` bytes, -1: chunked. */
+void fake_exchange_set_upload(struct fake_exchange *fake, int64_t len);
+/* The client sends: as much as is wanted is delivered, a byte to spare is a defect of
+ * sanitizers' kind. How many were taken. Answered, all are: they are dropped. */
+size_t fake_exchange_send(struct fake_exchange *fake, struct span bytes);
+/* The client has sent all of it. */
+void fake_exchange_end_upload(struct fake_exchange *fake);
 /* The client reads `len` more bytes of the stream: room() is called. */
 void fake_exchange_take(struct fake_exchange *fake, size_t len);
 /* The client leaves: gone() is called if it is set and nothing was replied. */

@@ -24,7 +24,8 @@ struct fake_transport {
 	struct gp_buffer pending; /* fed while paused */
 	char **tags;              /* own, each own: passed by fake_expect() */
 	size_t n_tags, n_answered;
-	size_t n_writes;
+	size_t n_writes, n_unsent;
+	bool is_held; /* the network takes nothing */
 	bool is_connected, is_ended, is_closed, wants_tls, is_secured, is_paused;
 	struct gp_timer resume;
 };
@@ -65,6 +66,7 @@ static void op_write(struct imap_transport *base, struct span bytes)
 		fail_msg("write() before the transport was ready for it");
 	}
 	transport->n_writes++;
+	transport->n_unsent += transport->is_held || transport->is_ended ? bytes.len : 0;
 	if (!transport->is_ended) {
 		must(gp_buffer_append(&transport->written, bytes));
 	}
@@ -90,6 +92,11 @@ static void op_set_paused(struct imap_transport *base, bool is_paused)
 	}
 }
 
+static size_t op_unsent(const struct imap_transport *base)
+{
+	return ((const struct fake_transport *)(const void *)base)->n_unsent;
+}
+
 static void op_close(struct imap_transport *base)
 {
 	struct fake_transport *transport = from_base(base);
@@ -101,6 +108,7 @@ static void op_close(struct imap_transport *base)
 static const struct imap_transport_ops ops = {
 	.write = op_write,
 	.start_tls = op_start_tls,
+	.unsent = op_unsent,
 	.set_paused = op_set_paused,
 	.close = op_close,
 };
@@ -446,6 +454,24 @@ void fake_feed_bytes(struct fake_transport *transport, struct span bytes)
 		leave(network);
 		fake_turn(network, 0);
 	}
+}
+
+void fake_hold(struct fake_transport *transport)
+{
+	transport->is_held = true;
+}
+
+void fake_drain(struct fake_transport *transport)
+{
+	transport->is_held = false;
+	transport->n_unsent = 0;
+	if (!is_live(transport) || !transport->base.events->drained) {
+		return;
+	}
+	enter(transport->network);
+	transport->base.events->drained(transport->base.ctx);
+	leave(transport->network);
+	fake_turn(transport->network, 0);
 }
 
 void fake_feed(struct fake_transport *transport, const char *text)

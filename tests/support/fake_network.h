@@ -88,6 +88,10 @@ uint64_t fake_connect_timeout_ms(const struct fake_transport *transport);
 
 void fake_connect(struct fake_transport *transport);
 void fake_secure(struct fake_transport *transport);
+/* From now on the network takes nothing of what is written: it is unsent, though the
+ * test can read it. fake_drain() ends that: `drained` comes. */
+void fake_hold(struct fake_transport *transport);
+void fake_drain(struct fake_transport *transport);
 /* Bytes as they are. While the reader has paused they are kept and arrive when it
  * continues; what is left when the transport is closed is dropped. */
 void fake_feed(struct fake_transport *transport, const char *text);

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/hub.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
@@ -129,6 +130,11 @@ static void set(struct world *world, const char *text)
 		config->silence_timeout_ms = read_duration(text);
 	} else if (span_equal_text(key, "request-timeout")) {
 		world->request_timeout_ms = read_duration(text);
+	} else if (span_equal_text(key, "mailbox-role")) {
+		struct gp_error error;
+		if (api_role_config_add(&world->roles, span_of(text), &error) != GP_OK) {
+			script_die("line %d: %s", progress->line, error.text);
+		}
 	} else {
 		script_die("line %d: there is no setting '%.*s'", progress->line, SPAN_ARGS(key));
 	}
@@ -168,6 +174,7 @@ static void request(struct run *run, size_t number, const char *text)
 	struct fake_exchange *exchange = calloc(1, sizeof *exchange);
 	char *expanded = world_expand(&run->world, text, false);
 	const char *rest = expanded, *user = "demo:demo";
+	const char *body = "";
 	const struct script_line *line;
 	size_t len;
 
@@ -181,6 +188,7 @@ static void request(struct run *run, size_t number, const char *text)
 		if (span_starts_with(span_of(line->text), "as ")) {
 			user = line->text + 3;
 		} else if (line->text[0] == '=') {
+			body = line->text + 1 + strspn(line->text + 1, " ");
 			fake_exchange_set_body(exchange, span_of(line->text + 1 + strspn(line->text + 1, " ")));
 		} else {
 			add_header(run, exchange, line->text);
@@ -191,6 +199,14 @@ static void request(struct run *run, size_t number, const char *text)
 	}
 	free(target);
 	free(expanded);
+	if (api_takes_upload(&run->world.app, &exchange->exchange)) {
+		bool is_chunked =
+			!span_is_nil(exchange->exchange.ops->header(&exchange->exchange, "Transfer-Encoding"));
+		char *bytes = script_unescape(body, &len);
+		fake_exchange_set_body(exchange, span_make(bytes, len));
+		fake_exchange_set_upload(exchange, is_chunked ? -1 : (int64_t)len);
+		free(bytes);
+	}
 	world_request(&run->world, number, exchange);
 }
 
@@ -510,6 +526,26 @@ static void client_leaves(struct run *run, size_t number)
 	world_advance(&run->world, 0);
 }
 
+/* "send", "send N": the rest of an upload, or its next N bytes; all are wanted. */
+static void client_sends(struct run *run, size_t number, const char *text)
+{
+	world_flush(&run->world);
+	struct world_request *request = world_requested(&run->world, number);
+	struct fake_exchange *exchange = request->exchange;
+	struct span rest = span_from(exchange->blocks[2], request->n_sent);
+	size_t len = *text ? (size_t)read_number(&text) : rest.len;
+	size_t n_taken = fake_exchange_send(exchange, span_slice(rest, 0, len));
+
+	if (n_taken != len) {
+		check_fail(SPAN_NIL, SPAN_NIL, "of %zu bytes %zu were wanted", len, n_taken);
+	}
+	request->n_sent += n_taken;
+	if (request->n_sent == exchange->blocks[2].len) {
+		fake_exchange_end_upload(exchange);
+	}
+	world_advance(&run->world, 0);
+}
+
 static void client_takes(struct run *run, size_t number, const char *text)
 {
 	world_flush(&run->world);
@@ -526,6 +562,8 @@ static bool change(struct run *run, const char *text)
 		world_advance(world, read_duration(text));
 	} else if (is_directive(&text, "leave", "", &n)) {
 		client_leaves(run, n);
+	} else if (is_directive(&text, "send", "", &n)) {
+		client_sends(run, n, text);
 	} else if (is_directive(&text, "take", "", &n)) {
 		client_takes(run, n, text);
 	} else if (is_directive(&text, "pool", "", &n)) {
@@ -538,6 +576,7 @@ static bool change(struct run *run, const char *text)
 	} else if (is_directive(&text, "drain", "", &n)) {
 		world_flush(world);
 		world->app.is_draining = true;
+		api_hubs_drain(world->hubs);
 		imap_pool_drain(world->pool, on_drained, world);
 		world_advance(world, 0);
 	} else if (is_directive(&text, "drained", "", &n)) {

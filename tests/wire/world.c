@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/hub.h"
 #include "base/limits.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
@@ -63,7 +64,10 @@ void world_open(struct world *world)
 				      .timers = fake_timers(world->network),
 				      .now_us = now_us,
 				      .request_timeout_ms = world->request_timeout_ms,
+				      .roles = &world->roles,
 				      .upstream_name = "imap.test"};
+	world->hubs = api_hubs_new(&world->app);
+	world->app.hubs = world->hubs;
 }
 
 void world_advance(struct world *world, uint64_t ms)
@@ -102,6 +106,7 @@ void world_close(struct world *world)
 	check_pool(world, false);
 	world_advance(world, AFTERWARDS_MS);
 	check_pool(world, true);
+	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
 	fake_network_free(&world->network);
 	for (size_t i = 0; i < WORLD_MAX_CONNECTIONS; i++) {

@@ -33,6 +33,7 @@ struct world_connection {
 
 struct world_request {
 	struct fake_exchange *exchange; /* own; NULL: none, or it was left */
+	size_t n_sent;                  /* bytes of an upload */
 	bool is_settled;                /* its end was expected and came */
 };
 
@@ -48,7 +49,9 @@ struct world {
 	bool is_open, is_drained;
 	struct fake_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_hubs *hubs;        /* own */
 	struct api_app app;
+	struct api_role_config roles; /* borrows from the script */
 
 	struct world_connection connections[WORLD_MAX_CONNECTIONS];
 	struct world_request requests[WORLD_MAX_REQUESTS];

@@ -102,6 +102,12 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 	return capability == IMAP_CAP_ACL && fake_pool.can_acl;
 }
 
+bool imap_session_has_qresync(const struct imap_session *session)
+{
+	(void)session;
+	return true;
+}
+
 struct imap_call *imap_list_start(struct imap_session *session, const struct imap_list_spec *spec,
 				  imap_mailboxes_fn done, void *ctx)
 {
@@ -127,6 +133,11 @@ void imap_call_cancel(struct imap_call **call)
 void imap_stream_cancel(struct imap_stream **stream)
 {
 	assert(!*stream);
+}
+
+void imap_append_cancel(struct imap_append **append)
+{
+	assert(!*append);
 }
 
 /* ---- what the test does ---- */

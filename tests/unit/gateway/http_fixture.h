@@ -44,6 +44,17 @@ struct stream_script {
 	size_t n_rooms, n_gone, max_burst;
 };
 
+/* What /upload does with its body: the test sets it up, and drives it. */
+struct upload_script {
+	struct api_exchange *exchange; /* link: NULL when over */
+	struct gp_buffer body;         /* own */
+	size_t want;                   /* asked for at the beginning, and again after each piece; 0: by hand */
+	uint64_t reply_at;             /* answers when that many bytes have come; UINT64_MAX: at the end */
+	bool is_held;                  /* begins by hand */
+	size_t n_data, n_ends, n_gone, max_piece;
+	int64_t length;
+};
+
 struct fixture {
 	struct gateway_loop loop;
 	struct api_app app;
@@ -57,6 +68,7 @@ struct fixture {
 	size_t n_held;
 	struct gp_timer later;
 	struct stream_script stream;
+	struct upload_script upload;
 	bool is_drained;
 };
 
@@ -190,6 +202,80 @@ static inline void stream_start(struct api_exchange *exchange)
 	stream_more(script);
 }
 
+static inline void upload_answer(struct upload_script *script, unsigned status)
+{
+	struct api_exchange *exchange = script->exchange;
+
+	script->exchange = NULL;
+	answer(exchange, status, SPAN_LIT("uploaded"));
+}
+
+static inline void upload_data(void *ctx, struct span bytes)
+{
+	struct upload_script *script = ctx;
+
+	assert_non_null(script->exchange);
+	assert_int_equal(gp_buffer_append(&script->body, bytes), GP_OK);
+	script->n_data++;
+	script->max_piece = bytes.len > script->max_piece ? bytes.len : script->max_piece;
+	if (script->body.len >= script->reply_at) {
+		upload_answer(script, 507);
+	} else if (script->want > 0) {
+		script->exchange->ops->upload_want(script->exchange, script->want);
+	}
+}
+
+static inline void upload_end(void *ctx)
+{
+	struct upload_script *script = ctx;
+
+	assert_non_null(script->exchange);
+	script->n_ends++;
+	upload_answer(script, 201);
+}
+
+static inline void upload_gone(void *ctx)
+{
+	struct upload_script *script = ctx;
+
+	assert_non_null(script->exchange);
+	script->exchange = NULL;
+	script->n_gone++;
+}
+
+static const struct api_upload_events upload_events = {.data = upload_data, .end = upload_end};
+
+static inline void upload_begin(struct upload_script *script)
+{
+	script->exchange->ops->upload_begin(script->exchange, &upload_events, script);
+	if (script->want > 0) {
+		script->exchange->ops->upload_want(script->exchange, script->want);
+	}
+}
+
+static inline void upload_start(struct api_exchange *exchange)
+{
+	struct upload_script *script = &current->upload;
+
+	assert_true(exchange->is_upload);
+	gp_buffer_init(&script->body, 16 * GP_MIB);
+	script->exchange = exchange;
+	script->length = exchange->upload_length;
+	exchange->gone = upload_gone;
+	exchange->gone_ctx = script;
+	if (script->reply_at == 0) {
+		upload_answer(script, 404);
+	} else if (!script->is_held) {
+		upload_begin(script);
+	}
+}
+
+bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
+{
+	(void)app;
+	return span_starts_with(exchange->target, "/upload");
+}
+
 void api_handle(struct api_app *app, struct api_exchange *exchange)
 {
 	struct span path = exchange->target;
@@ -209,6 +295,8 @@ void api_handle(struct api_app *app, struct api_exchange *exchange)
 		gp_timer_start(&current->later, 0);
 	} else if (span_starts_with(path, "/stream")) {
 		stream_start(exchange);
+	} else if (exchange->is_upload) {
+		upload_start(exchange);
 	} else if (span_starts_with(path, "/agent")) {
 		struct span agent = exchange->ops->header(exchange, "user-AGENT");
 		answer(exchange, 200, span_is_nil(agent) ? SPAN_LIT("(none)") : agent);
@@ -291,6 +379,8 @@ static inline void fixture_close(struct fixture *f)
 		assert_null(f->held[i]);
 	}
 	assert_null(f->stream.exchange);
+	assert_null(f->upload.exchange);
+	gp_buffer_deinit(&f->upload.body);
 	current = NULL;
 }
 

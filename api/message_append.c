@@ -1,0 +1,522 @@
+#include "api/message_append.h"
+
+#include "api/message_json.h"
+#include "api/moment.h"
+
+/* What is asked of a body of unknown length at a time. */
+#define GATHER_BYTES (64 * GP_KIB)
+
+static struct api_append *append_of(void *ctx)
+{
+	return ctx;
+}
+
+/* ---- replies ---- */
+
+void api_append_reply(struct api_append *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+	struct span mailbox = self->job.mailbox_name;
+	bool is_known = self->place.uid != 0;
+	json_t *place = json_object();
+
+	api_json_set(place, "mailbox", api_json_text(mailbox));
+	api_json_set(place, "uid", is_known ? json_integer(self->place.uid) : json_null());
+	api_json_set(place, "uidValidity", is_known ? json_integer(self->place.uidvalidity) : json_null());
+	if (self->extra && json_object_update(place, self->extra) != 0) {
+		api_json_set(place, "mailbox", NULL); /* counted as no memory */
+	}
+	if (is_known) {
+		api_header_add(exchange, "Location", api_message_href(&exchange->arena, mailbox, self->place.uid, ""));
+	}
+	api_job_finish(&self->job);
+	api_reply_json(exchange, 201, place);
+}
+
+void api_append_arrived(struct api_append *self)
+{
+	(self->appended ? self->appended : api_append_reply)(self);
+}
+
+static void fail_no_mailbox(struct api_append *self, const struct gp_error *error)
+{
+	api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, error, "there is no mailbox '%s'",
+		     api_excerpt(self->job.mailbox_name).text);
+}
+
+/* ---- the message passes ---- */
+
+static void write_octets(struct api_append *self, struct span octets)
+{
+	api_trace_note(&self->trace, octets);
+	self->n_written += octets.len;
+	/* With the last octet it may be done: from here on a lost answer is not a failure. */
+	self->job.is_committed = self->n_written == self->size;
+	imap_append_write(self->job.append, octets);
+}
+
+static void write_held(struct api_append *self)
+{
+	struct span rest = span_from(gp_buffer_span(&self->message), (size_t)self->n_written);
+	size_t room = imap_append_room(self->job.append);
+
+	while (room > 0 && rest.len > 0) {
+		struct span piece = span_slice(rest, 0, room);
+		write_octets(self, piece);
+		rest = span_from(rest, piece.len);
+		room = imap_append_room(self->job.append);
+	}
+	api_job_touch(&self->job);
+}
+
+/* Whom the job waits for: the client while there is room, the server while there is none. */
+static void ask_client(struct api_append *self)
+{
+	size_t room = imap_append_room(self->job.append);
+
+	self->job.exchange->ops->upload_want(self->job.exchange, room);
+	if (room > 0) {
+		api_job_pause(&self->job);
+	} else {
+		api_job_touch(&self->job);
+	}
+}
+
+static void on_data(void *ctx, struct span octets)
+{
+	struct api_append *self = append_of(ctx);
+
+	self->job.is_used_up = true;
+	write_octets(self, octets);
+	ask_client(self);
+}
+
+static void on_end(void *ctx)
+{
+	(void)ctx; /* as many octets as were announced have come: libmicrohttpd sees to it */
+}
+
+static const struct api_upload_events upload_events = {.data = on_data, .end = on_end};
+
+static void on_room(void *ctx, size_t n)
+{
+	struct api_append *self = append_of(ctx);
+
+	(void)n;
+	if (self->is_held) {
+		write_held(self);
+		return;
+	}
+	if (!self->is_begun) {
+		self->is_begun = true;
+		self->job.exchange->ops->upload_begin(self->job.exchange, &upload_events, self);
+	}
+	ask_client(self);
+}
+
+/* ---- APPEND ---- */
+
+static bool is_answer_lost(const struct gp_error *error)
+{
+	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
+	       error->status == GP_TLS || error->status == GP_IO;
+}
+
+static void on_appended(void *ctx, const struct gp_error *borrowed, const struct imap_append_result *result)
+{
+	struct api_append *self = append_of(ctx);
+	struct gp_error error = {0};
+
+	self->place = result->appended;
+	if (!borrowed) {
+		(void)api_job_check(&self->job, NULL);
+		self->is_confirmed = true;
+		if (self->place.uid != 0) {
+			api_append_arrived(self);
+		} else {
+			api_append_probe(self);
+		}
+		return;
+	}
+	error = *borrowed;
+	bool is_done_perhaps = self->job.is_committed && result->is_sent && is_answer_lost(&error);
+	/* A refusal, or octets that never left: nothing was appended. */
+	self->job.is_committed = is_done_perhaps;
+	if (is_done_perhaps) {
+		(void)api_job_check(&self->job, NULL);
+		self->lost = error;
+		api_append_probe(self);
+	} else if (error.status == GP_NOT_FOUND) {
+		(void)api_job_check(&self->job, NULL);
+		fail_no_mailbox(self, &error);
+	} else {
+		(void)api_job_check(&self->job, &error);
+	}
+}
+
+static const struct imap_append_events append_events = {.room = on_room, .done = on_appended};
+
+static void start_append(struct api_append *self)
+{
+	const struct imap_append_spec spec = {.mailbox = self->job.mailbox_name,
+					      .flags = self->flags,
+					      .n_flags = self->n_flags,
+					      .has_date = self->has_date,
+					      .date = self->date,
+					      .size = self->size};
+
+	self->job.append = imap_append_start(api_job_session(&self->job), &spec, &append_events, self);
+	api_job_started(&self->job, self->job.append);
+}
+
+static void note_status(struct api_append *self, const struct imap_status *status)
+{
+	bool is_told = status && (status->items & IMAP_STATUS_UIDNEXT) && (status->items & IMAP_STATUS_UIDVALIDITY);
+
+	self->trace.uidnext = is_told ? status->uidnext : 0;
+	self->trace.uidvalidity = is_told ? status->uidvalidity : 0;
+}
+
+/* The message goes its way whatever STATUS says: what it says helps to find it. */
+static void on_status_beside(void *ctx, const struct gp_error *error, const struct imap_status *status)
+{
+	struct api_append *self = append_of(ctx);
+
+	self->job.beside[0] = NULL;
+	note_status(self, error ? NULL : status);
+}
+
+static void on_status_before(void *ctx, const struct gp_error *error, const struct imap_status *status)
+{
+	struct api_append *self = append_of(ctx);
+
+	if (error && error->status == GP_NOT_FOUND) {
+		struct gp_error copy = *error;
+		(void)api_job_check(&self->job, NULL);
+		fail_no_mailbox(self, &copy);
+		return;
+	}
+	if (!api_job_check(&self->job, error)) {
+		return;
+	}
+	note_status(self, status);
+	if (self->trace.uidvalidity != self->job.spec.uidvalidity) {
+		api_job_fail(&self->job, API_PROBLEM_GONE, NULL, "the mailbox '%s' has UIDVALIDITY %u now, not %u",
+			     api_excerpt(self->job.mailbox_name).text, (unsigned)self->trace.uidvalidity,
+			     (unsigned)self->job.spec.uidvalidity);
+		return;
+	}
+	start_append(self);
+}
+
+static bool is_too_large(struct api_append *self)
+{
+	uint64_t limit = imap_session_append_limit(api_job_session(&self->job));
+
+	if (limit == 0 || self->size <= limit) {
+		return false;
+	}
+	api_job_fail(&self->job, API_PROBLEM_TOO_LARGE, NULL,
+		     "the message has %llu bytes, and the IMAP server takes %llu at most",
+		     (unsigned long long)self->size, (unsigned long long)limit);
+	return true;
+}
+
+static void append(struct api_job *job)
+{
+	struct api_append *self = append_of(job);
+	struct imap_session *session = api_job_session(job);
+	unsigned items = IMAP_STATUS_UIDNEXT | IMAP_STATUS_UIDVALIDITY;
+
+	if (is_too_large(self)) {
+		return;
+	}
+	api_trace_begin(&self->trace);
+	self->n_written = 0;
+	if (job->spec.has_uidvalidity && job->spec.is_named_only) {
+		job->call = imap_status_start(session, job->mailbox_name, items, on_status_before, self);
+		api_job_started(job, job->call);
+		return;
+	}
+	job->beside[0] = imap_status_start(session, job->mailbox_name, items, on_status_beside, self);
+	if (api_job_started(job, job->beside[0])) {
+		start_append(self);
+	}
+}
+
+void api_append_prepared(struct api_append *self)
+{
+	const struct api_job_place place = {.is_bulk = true, .is_alone = true};
+
+	api_job_move_to(&self->job, &place, append);
+}
+
+/* ---- the job ---- */
+
+static void append_run(struct api_job *job)
+{
+	struct api_append *self = append_of(job);
+
+	if (self->prepare) {
+		self->prepare(self);
+	} else {
+		append(job);
+	}
+}
+
+static void append_reset(struct api_job *job)
+{
+	struct api_append *self = append_of(job);
+
+	api_append_probe_reset(self);
+	json_decref(self->extra);
+	self->extra = NULL;
+	self->is_confirmed = false;
+	self->place = (struct imap_copied){0};
+}
+
+static void append_free(struct api_job *job)
+{
+	struct api_append *self = append_of(job);
+
+	append_reset(job);
+	gp_buffer_deinit(&self->message);
+	if (self->release) {
+		self->release(self);
+	}
+}
+
+static const struct api_job_handler append_handler = {.run = append_run, .reset = append_reset, .free = append_free};
+
+/* ---- requests ---- */
+
+bool api_append_add_keyword(struct api_append *self, struct span keyword)
+{
+	struct span flag = api_keyword_flag(&self->job.exchange->arena, keyword);
+
+	if (span_is_nil(flag) || self->n_flags == API_MAX_APPEND_KEYWORDS) {
+		return false;
+	}
+	self->has_keywords = true;
+	self->flags[self->n_flags++] = flag;
+	return true;
+}
+
+/* "keywords=$seen,$draft", which may repeat. */
+static void read_keywords(struct api_append *self, struct api_query *query)
+{
+	struct span list;
+
+	for (size_t n = 0; api_query_nth(query, "keywords", n, &list); n++) {
+		self->has_keywords = true;
+		while (list.len > 0) {
+			ptrdiff_t comma = span_find_char(list, ',');
+			struct span keyword = comma < 0 ? list : span_slice(list, 0, (size_t)comma);
+			list = comma < 0 ? SPAN_NIL : span_from(list, (size_t)comma + 1);
+			if (!api_append_add_keyword(self, keyword)) {
+				api_query_fail(query, "'keywords': '%s' is no keyword, or there are more than %d",
+					       api_excerpt(keyword).text, API_MAX_APPEND_KEYWORDS);
+				return;
+			}
+		}
+	}
+}
+
+static void read_date(struct api_append *self, struct api_query *query)
+{
+	struct span text = api_query_text(query, "receivedAt");
+	struct api_moment moment;
+
+	if (span_is_nil(text)) {
+		return;
+	}
+	if (!api_moment_parse(text, &moment) || moment.is_date) {
+		api_query_fail(query, "'receivedAt' must be a time such as 2026-01-31T12:00:00Z, not '%s'",
+			       api_excerpt(text).text);
+		return;
+	}
+	self->has_date = true;
+	self->date = moment.seconds;
+}
+
+struct api_append *api_append_new(struct api_request *request)
+{
+	struct api_append *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
+					      sizeof *self, &append_handler);
+
+	if (self) {
+		self->request = request;
+		gp_buffer_init(&self->message, GP_MAX_HELD_MESSAGE);
+		gp_timer_init(&self->look_again, request->app->timers, NULL, self);
+		read_keywords(self, &request->query);
+		read_date(self, &request->query);
+	}
+	return self;
+}
+
+void api_append_set_message(struct api_append *self, struct gp_buffer *message)
+{
+	gp_buffer_deinit(&self->message);
+	self->message = *message;
+	gp_buffer_init(message, message->cap);
+	self->is_held = true;
+	self->size = self->message.len;
+}
+
+static void start(struct api_append *self)
+{
+	struct api_request *request = self->request;
+	bool is_selected = self->prepare != NULL;
+	const struct api_job_spec spec = {
+		.mailbox = request->mailbox,
+		.is_write = true,
+		.is_bulk = !is_selected,
+		.is_alone = !is_selected,
+		.is_named_only = !is_selected,
+		.has_uidvalidity = request->has_uidvalidity,
+		.uidvalidity = request->uidvalidity,
+	};
+
+	api_job_start(&self->job, &spec);
+}
+
+void api_append_start(struct api_append *self)
+{
+	struct api_request *request = self->request;
+
+	if (api_query_finish(&request->query) != GP_OK) {
+		gp_buffer_deinit(&self->message);
+		api_reply_error(request->exchange, &request->query.error);
+		return;
+	}
+	start(self);
+}
+
+/* ---- a body that does not say how long it is ---- */
+
+/* No job runs yet: what it will own is kept here. */
+static void stop_gathering(struct api_append *self)
+{
+	self->job.exchange->gone = NULL;
+	imap_credential_unref(&self->request->credential);
+}
+
+static void on_gathering_gone(void *ctx)
+{
+	struct api_append *self = append_of(ctx);
+
+	stop_gathering(self);
+	append_free(&self->job);
+}
+
+static void fail_gathering(struct api_append *self, enum api_problem problem, const char *detail)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	stop_gathering(self);
+	append_free(&self->job);
+	api_reply_problem(exchange, problem, NULL, "%s", detail);
+}
+
+static void on_gathered(void *ctx, struct span octets)
+{
+	struct api_append *self = append_of(ctx);
+	enum gp_status status = gp_buffer_append(&self->message, octets);
+
+	if (status == GP_LIMIT) {
+		fail_gathering(self, API_PROBLEM_TOO_LARGE,
+			       "without a Content-Length a message may have 1 MiB at most: send its Content-Length");
+	} else if (status != GP_OK) {
+		fail_gathering(self, API_PROBLEM_UNAVAILABLE, "out of memory");
+	} else {
+		self->job.exchange->ops->upload_want(self->job.exchange, GATHER_BYTES);
+	}
+}
+
+static void on_all_gathered(void *ctx)
+{
+	struct api_append *self = append_of(ctx);
+
+	if (self->message.len == 0) {
+		fail_gathering(self, API_PROBLEM_BAD_REQUEST, "the body is empty, but must be a message");
+		return;
+	}
+	self->is_held = true;
+	self->size = self->message.len;
+	struct imap_credential *credential = self->request->credential;
+	start(self); /* with a reference of its own */
+	imap_credential_unref(&credential);
+}
+
+static const struct api_upload_events gather_events = {.data = on_gathered, .end = on_all_gathered};
+
+static void gather(struct api_append *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	self->request->credential = imap_credential_ref(self->job.credential);
+	exchange->gone = on_gathering_gone;
+	exchange->gone_ctx = self;
+	exchange->ops->upload_begin(exchange, &gather_events, self);
+	exchange->ops->upload_want(exchange, GATHER_BYTES);
+}
+
+/* ---- the request's own body ---- */
+
+/* The media type without parameters. */
+static struct span media_type(struct api_exchange *exchange)
+{
+	struct span value = exchange->ops->header(exchange, "Content-Type");
+	ptrdiff_t semicolon = span_find_char(value, ';');
+
+	return span_trim(semicolon < 0 ? value : span_slice(value, 0, (size_t)semicolon));
+}
+
+/* False: a problem has been replied. */
+static bool check_body(struct api_exchange *exchange)
+{
+	struct span type = media_type(exchange);
+
+	if (!exchange->is_upload || !span_equal_text_nocase(type, "message/rfc822")) {
+		api_header_add(exchange, "Accept", "message/rfc822");
+		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL,
+				  "Content-Type is '%s': a message is taken as message/rfc822", api_excerpt(type).text);
+		return false;
+	}
+	if (!span_is_nil(exchange->ops->header(exchange, "Content-Encoding"))) {
+		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL,
+				  "a Content-Encoding is not accepted in requests");
+		return false;
+	}
+	if (exchange->upload_length == 0) {
+		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL, "the body is empty, but must be a message");
+		return false;
+	}
+	return true;
+}
+
+void api_append_start_from_body(struct api_append *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	if (!check_body(exchange)) {
+		return;
+	}
+	if (api_query_finish(&self->request->query) != GP_OK) {
+		api_reply_error(exchange, &self->request->query.error);
+	} else if (exchange->upload_length < 0) {
+		gather(self);
+	} else {
+		self->size = (uint64_t)exchange->upload_length;
+		start(self);
+	}
+}
+
+void api_message_post(struct api_request *request)
+{
+	struct api_append *self = api_append_new(request);
+
+	if (self) {
+		api_append_start_from_body(self);
+	}
+}

@@ -1,0 +1,316 @@
+"""Messages that are appended as they arrive: refused before they are sent, cut at every place, and never twice."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import seed
+from conftest import USERS, StartGateway, tls_options
+from dovecot import Dovecot, Options
+from http_client import Client, basic
+from proxy import Proxy, plain_options, settled
+
+MIB = 1024 * 1024
+RFC822 = {"Content-Type": "message/rfc822"}
+USER, PASSWORD = "alice", USERS["alice"]
+
+QUOTA = """
+mail_plugins = quota
+protocol imap {
+  mail_plugins = quota imap_quota
+}
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_rule = *:storage=1M
+}
+"""
+
+
+def message(number: int, size: int = 400) -> bytes:
+    head = (
+        f"From: Ann <ann@example.test>\r\nTo: bob@example.test\r\nSubject: number {number}\r\n"
+        f"Message-ID: <{number}.append@example.test>\r\nDate: Mon, 1 Jan 2024 10:00:00 +0000\r\n\r\n"
+    ).encode()
+    line = b"The quick brown fox jumps over the lazy dog, and so on.\r\n"
+    return head + line * max(1, (size - len(head)) // len(line))
+
+
+@pytest.fixture
+def proxy(own_dovecot: Dovecot) -> Iterator[Proxy]:
+    with Proxy(own_dovecot.host, own_dovecot.imap_port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def client(start_gateway: StartGateway, proxy: Proxy) -> Iterator[Client]:
+    client = start_gateway(*plain_options(proxy)).client(USER, PASSWORD)
+    yield client
+    client.close()
+
+
+def ids(server: Dovecot, mailbox: str = "INBOX") -> list[int]:
+    """The numbers of the messages that are there, behind the gateway's back."""
+    with seed.session(server.imap_port, USER, PASSWORD) as imap:
+        imap.select(seed.quoted(mailbox), readonly=True)
+        _, rows = imap.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
+    return sorted(int(found[1]) for row in rows if isinstance(row, tuple) for found in [re.search(rb"<(\d+)\.append", row[1])] if found)
+
+
+def head(size: int, *fields: str, target: str = "/mailboxes/INBOX/messages") -> bytes:
+    lines = [f"POST {target} HTTP/1.1", "Host: x", f"Authorization: {basic(USER, PASSWORD)}"]
+    lines += ["Content-Type: message/rfc822", f"Content-Length: {size}", *fields]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+# ---- what is appended is what was sent
+
+
+@pytest.mark.parametrize("size", [1, 400, 70_000, 3 * MIB])
+def test_bytes_stay_as_they_are(client: Client, own_dovecot: Dovecot, size: int) -> None:
+    raw = message(1, size)
+    reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen,blue&receivedAt=2020-02-29T23:59:58Z", raw, RFC822)
+    assert reply.status == 201
+    place = reply.json()
+    assert place == {"mailbox": "INBOX", "uid": place["uid"], "uidValidity": place["uidValidity"]}
+    href = reply.header("Location")
+    assert href == f"/mailboxes/INBOX/messages/{place['uid']}"
+    assert client.get(f"{href}/raw").body == raw
+    shown = client.get(href).json()
+    assert shown["keywords"] == {"$seen": True, "blue": True}
+    assert shown["receivedAt"] == "2020-02-29T23:59:58Z" and shown["uidValidity"] == place["uidValidity"]
+
+
+def test_any_octets(client: Client) -> None:
+    raw = b"Subject: octets\r\n\r\n" + bytes(range(1, 256)) * 40 + b"\r\n.\r\n+ x\r\nA1 LOGOUT\r\n{5}\r\n"
+    href = client.request("POST", "/messages", raw, RFC822).header("Location")
+    # Dovecot stores lines with CRLF.
+    assert client.get(f"{href}/raw").body == re.sub(rb"(?<!\r)\n", b"\r\n", raw)
+
+
+def test_roles_and_names(client: Client, own_dovecot: Dovecot) -> None:
+    assert client.request("POST", "/mailboxes", json_body={"name": "Réunion/A&B"}).status == 201
+    for target, name in (("/mailboxes/@drafts/messages", "Drafts"), ("/messages?mailbox=R%C3%A9union%2FA%26B", "Réunion/A&B")):
+        reply = client.request("POST", target, message(2), RFC822)
+        assert reply.status == 201 and reply.json()["mailbox"] == name
+        assert ids(own_dovecot, name) == [2]
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1", "IMAP4rev1 LITERAL+", "IMAP4rev1 UIDPLUS LITERAL-"])
+def test_any_server_says_or_shows_where(start_gateway: StartGateway, capability: str | None) -> None:
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        for number in range(3):
+            assert client.request("POST", "/messages", message(number), RFC822).json()["uid"] == number + 1
+        client.close()
+
+
+def test_chunked(client: Client, own_dovecot: Dovecot) -> None:
+    raw = message(3, 100_000)
+    fields = f"Host: x\r\nAuthorization: {basic(USER, PASSWORD)}\r\nContent-Type: message/rfc822\r\n"
+    start = f"POST /messages HTTP/1.1\r\n{fields}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(raw[at : at + 999]), raw[at : at + 999]) for at in range(0, len(raw), 999))
+    assert client.exchange(start + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 201 ")
+    assert ids(own_dovecot) == [3]
+    large = b"100000\r\n" + b"x" * MIB + b"\r\n1\r\nx\r\n0\r\n\r\n"
+    answer = client.exchange(start + large)
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"Content-Length" in answer.partition(b"\r\n\r\n")[2]
+
+
+def test_curl(client: Client, own_dovecot: Dovecot, tmp_path: Path) -> None:
+    file = tmp_path / "x.eml"
+    file.write_bytes(message(4, 2 * MIB))
+    url = f"http://{client.host}:{client.port}/mailboxes/INBOX/messages"
+    common = ["curl", "-s", "-u", f"{USER}:{PASSWORD}", "-H", "Content-Type: message/rfc822"]
+    for way in (["--data-binary", f"@{file}"], ["-X", "POST", "-T", str(file)]):
+        done = subprocess.run([*common, *way, url], capture_output=True, text=True, check=True)
+        assert '"uid":' in done.stdout
+    assert ids(own_dovecot) == [4, 4]
+
+
+# ---- refused before it is sent
+
+
+def until_final(connection: socket.socket) -> bytes:
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = connection.recv(65536)
+        if not data:
+            break
+        answer += data
+    return answer
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[Dovecot]:
+    """Takes 1 MiB, and says so only when it is asked."""
+    if Dovecot(users={}).version >= (2, 4):
+        pytest.skip("the quota's configuration is 2.3's")
+    with Dovecot(users=dict(USERS), options=Options(extra=QUOTA)) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("target", "size", "status"),
+    [("/mailboxes/Nowhere/messages", 1000, 404), ("/messages", 2 * MIB, 507), ("/messages?keywords=(", 1000, 400), ("/messages", 60 * MIB, 413)],
+)
+def test_who_waits_learns_before_it_is_sent(start_gateway: StartGateway, full: Dovecot, target: str, size: int, status: int) -> None:
+    gateway = start_gateway(*tls_options(full))
+    with socket.create_connection((gateway.host, gateway.port), timeout=30) as connection:
+        connection.sendall(head(size, "Expect: 100-continue", target=target))
+        answer = until_final(connection)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert ids(full) == []
+
+
+def test_who_waits_is_told_to_go_on(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot))
+    raw = message(5)
+    with socket.create_connection((gateway.host, gateway.port), timeout=30) as connection:
+        connection.sendall(head(len(raw), "Expect: 100-continue"))
+        assert until_final(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(raw)
+        assert until_final(connection).startswith(b"HTTP/1.1 201 ")
+    assert ids(own_dovecot) == [5]
+
+
+def test_who_does_not_wait_can_read_the_refusal(start_gateway: StartGateway, full: Dovecot) -> None:
+    client = start_gateway(*tls_options(full)).client(USER, PASSWORD)
+    refused = client.request("POST", "/messages", message(6, 5 * MIB), RFC822)
+    assert refused.status == 507 and refused.json()["imap"]["code"] == "OVERQUOTA"
+    # on the same connection
+    assert client.request("POST", "/messages", message(7), RFC822).status == 201
+    assert client.n_connects == 1
+    client.close()
+
+
+def test_append_limit(start_gateway: StartGateway) -> None:
+    with Dovecot(users=dict(USERS), options=Options(capability="IMAP4rev1 UIDPLUS APPENDLIMIT=1000")) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        assert client.request("POST", "/messages", message(8, 900), RFC822).status == 201
+        refused = client.request("POST", "/messages", message(9, 5000), RFC822)
+        assert refused.status == 413 and "1000" in refused.json()["detail"]
+        client.close()
+
+
+# ---- memory
+
+
+def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot), "--max-body", str(300 * MIB), program=release_binary)
+    client = gateway.client(USER, PASSWORD)
+    assert client.request("POST", "/messages", message(10, 3 * MIB), RFC822).status == 201
+    gateway.reset_peak()
+    before = gateway.rss_kib
+    assert client.request("POST", "/messages", message(11, 200 * MIB), RFC822).status == 201
+    assert gateway.peak_rss_kib - before < 4096
+    client.close()
+
+
+def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot, proxy: Proxy) -> None:
+    """What the server has not taken stays with the client."""
+    gateway = start_gateway(*plain_options(proxy), program=release_binary)
+    client = gateway.client(USER, PASSWORD)
+    assert client.request("POST", "/messages", message(12), RFC822).status == 201
+    raw = message(13, 40 * MIB)
+    gateway.reset_peak()
+    before = gateway.rss_kib
+    sent = 0
+    with socket.create_connection((gateway.host, gateway.port), timeout=30) as connection:
+        connection.sendall(head(len(raw), "Expect: 100-continue"))
+        assert until_final(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        proxy.pause_up()
+        connection.setblocking(False)
+
+        def push() -> int:
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError):
+                sent += connection.send(raw[sent : sent + MIB])
+            return sent
+
+        assert settled(push, "the upload") < 20 * MIB
+        assert gateway.peak_rss_kib - before < 4096
+        proxy.resume_up()
+        connection.setblocking(True)
+        connection.sendall(raw[sent:])
+        assert until_final(connection).startswith(b"HTTP/1.1 201 ")
+    assert ids(own_dovecot) == [12, 13]
+    client.close()
+
+
+# ---- cut
+
+
+def test_a_client_that_leaves_leaves_nothing(client: Client, own_dovecot: Dovecot) -> None:
+    chance = random.Random(5)
+    raw = message(14, 300_000)
+    whole = head(len(raw)) + raw
+    for round_ in range(25):
+        n_bytes = len(whole) - 1 - (chance.randrange(len(whole) - 1) if round_ else 0)
+        with socket.create_connection((client.host, client.port), timeout=30) as connection:
+            connection.sendall(whole[:n_bytes])
+            if chance.random() < 0.5:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    # each of them has been seen to have gone: the account's sessions serve others
+    assert client.request("POST", "/messages", message(15), RFC822).status == 201
+    assert client.get("/mailboxes/INBOX").json()["totalEmails"] == 1
+    assert ids(own_dovecot) == [15]
+
+
+def test_short_requests_go_on_beside_uploads(client: Client, own_dovecot: Dovecot) -> None:
+    assert client.request("POST", "/messages", message(16), RFC822).status == 201
+    raw = message(17, MIB)
+    connections = [socket.create_connection((client.host, client.port), timeout=30) for _ in range(3)]
+    for connection in connections:
+        connection.sendall(head(len(raw)) + raw[:-1])
+    started = time.monotonic()
+    for _ in range(20):
+        assert client.get("/messages/1?fields=subject").status == 200
+    assert time.monotonic() - started < 5
+    for connection in connections:
+        connection.sendall(raw[-1:])
+        assert until_final(connection).startswith(b"HTTP/1.1 201 ")
+        connection.close()
+    assert ids(own_dovecot) == [16, 17, 17, 17]
+
+
+def places_to_cut(raw: bytes) -> list[int]:
+    """Bytes of the gateway's on the session that appends, from the command on."""
+    return [1, 30, 60, 75, 100, len(raw) // 2, len(raw), len(raw) + 60, len(raw) + 75, len(raw) + 200]
+
+
+@pytest.mark.parametrize("place", range(10))
+def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own_dovecot: Dovecot, place: int) -> None:
+    raw = message(18 + place, 20_000)
+    assert client.get("/mailboxes/INBOX").status == 200  # a warm session
+    proxy.cut_up_after(places_to_cut(raw)[place])
+    reply = client.request("POST", "/messages", raw, RFC822)
+    proxy.cut_never()
+    found = ids(own_dovecot)
+    if reply.status == 201:
+        assert found == [18 + place] and reply.json()["uid"] is not None
+    else:
+        problem = reply.json()
+        assert reply.status == 502 and problem["retryable"] is True
+        assert found == [] or problem["outcome"] == "unknown"
+        assert found == []
+
+
+@pytest.mark.parametrize("n_bytes", [1, 5, 20, 60, 100])
+def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_dovecot: Dovecot, n_bytes: int) -> None:
+    """The server has done it, and says so to nobody."""
+    raw = message(30, 20_000)
+    assert client.get("/mailboxes/INBOX").status == 200
+    proxy.cut_down_behind(b"+ OK", n_bytes)
+    reply = client.request("POST", "/messages", raw, RFC822)
+    proxy.cut_never()
+    assert reply.status == 201 and reply.json()["uid"] == 1
+    assert ids(own_dovecot) == [30]
