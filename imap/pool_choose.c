@@ -137,8 +137,7 @@ static struct pool_session *unheld(struct pool_account *account, bool is_for_fre
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!pool_session_is_usable(s) || s->n_holders > 0 || s->select ||
-		    (s->is_reserved && !is_for_fresh_view)) {
+		if (!is_joinable(s) || s->n_holders > 0 || s->select || (s->is_reserved && !is_for_fresh_view)) {
 			continue;
 		}
 		if (s->is_reserved) {
@@ -203,7 +202,7 @@ static void reserve(struct pool_account *account)
 		if (s->is_reserved) {
 			return;
 		}
-		if (pool_session_is_usable(s) && !s->is_exclusive && s->n_bulk == 0 &&
+		if (is_joinable(s) && !s->is_exclusive && s->n_bulk == 0 &&
 		    (!best || s->n_holders < best->n_holders)) {
 			best = s;
 		}
