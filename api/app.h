@@ -14,6 +14,16 @@ struct api_app {
 	struct gp_timers *timers; /* borrow */
 	uint64_t (*now_us)(void); /* monotonic microseconds; tests give a virtual one */
 	uint64_t request_timeout_ms;
+	size_t max_body; /* bytes of a request's body, and of a message that is composed */
+	size_t n_held;   /* bytes of bodies and messages that requests hold: GP_MAX_HELD */
+	/* Bytes that nobody can guess; tests give ones of their choice. False: none now. */
+	bool (*random)(void *to, size_t len);
+	/* Runs run(ctx) on a worker thread, then done(ctx) from the loop, never before this
+	 * returns. run() shares nothing with the loop. The client that leaves meanwhile stops
+	 * neither: `ctx` lives until done(). At the end of the program done() may come when
+	 * the pool is gone. False: no memory, and neither is called. */
+	bool (*work)(struct api_app *app, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
+	void *work_ctx;                  /* borrow: for `work` */
 	const char *const *cors_origins; /* borrow: "https://app.example", or "*" */
 	size_t n_cors_origins;
 	const struct api_role_config *roles; /* borrow: those that were laid down; NULL: none */

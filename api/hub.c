@@ -231,6 +231,9 @@ static void on_down(void *ctx, const struct gp_error *error, bool is_final)
 	struct gp_error copy = *error;
 
 	hub->is_up = false;
+	if (hub->feed) {
+		feed_down(hub->feed);
+	}
 	gp_log(GP_LOG_INFO, "hub", "a watch is down%s: %s", is_final ? " for good" : "", gp_status_name(error->status));
 	if (is_final) {
 		imap_watch_stop(&hub->watch);

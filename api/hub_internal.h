@@ -64,6 +64,7 @@ bool feed_wants(const struct api_feed *feed, void (*add)(void *ctx, struct span 
 void feed_changed(struct api_feed *feed, struct span mailbox, const struct imap_status *status);
 void feed_listed(struct api_feed *feed);
 void feed_up(struct api_feed *feed);
+void feed_down(struct api_feed *feed);
 /* Ends every stream. */
 void feed_end(struct api_feed *feed, const struct gp_error *error);
 

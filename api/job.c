@@ -94,9 +94,10 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		va_end(args);
 		told = text;
 	}
-	if (job->so_far) {
+	const char *before = job->so_far ? job->so_far : job->doing;
+	if (before) {
 		const char *why = error && error->text[0] != '\0' ? error->text : api_problem_title(problem);
-		snprintf(whole, sizeof whole, "%s; then: %s", job->so_far, told ? told : why);
+		snprintf(whole, sizeof whole, "%s%s%s", before, job->so_far ? "; then: " : ": ", told ? told : why);
 		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
@@ -152,6 +153,28 @@ static bool is_answer_lost(const struct gp_error *error)
 	       error->status == GP_TLS || error->status == GP_IO;
 }
 
+static void fail_lost(struct api_job *job)
+{
+	struct gp_error error = job->lost;
+
+	job->report_less = NULL;
+	job->exchange->is_outcome_unknown = true;
+	api_job_fail(job, api_problem_of(&error), &error, NULL);
+}
+
+/* The answer of a write was lost: what another session sees may tell what became of it. */
+static void start_probe(struct api_job *job, const struct gp_error *error)
+{
+	void (*probe)(struct api_job * job_) = job->probe;
+
+	gp_log(GP_LOG_DEBUG, "http", "req=%s probe: %s", job->exchange->request_id, gp_status_name(error->status));
+	job->probe = NULL;
+	job->lost = *error;
+	count_wait(job);
+	stop_work(job, false);
+	api_job_report_from(job, job->mailbox_name, probe, fail_lost);
+}
+
 static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 {
 	/* what ends here may own the text */
@@ -175,6 +198,10 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		job->is_moved = false;
 		job->next = NULL;
 		start_lease(job);
+		return;
+	}
+	if (job->probe && job->is_committed && error.status == GP_LOST) {
+		start_probe(job, &error);
 		return;
 	}
 	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed && is_answer_lost(&error);
@@ -300,8 +327,10 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	/* What is uploaded reads nothing. */
-	if (place_of(job).is_alone || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	/* What is uploaded reads nothing, nor does what only names its mailbox. */
+	bool reads_nothing = place_of(job).is_alone || (job->spec.is_named_only && !job->is_moved);
+
+	if (reads_nothing || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}

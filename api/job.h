@@ -80,9 +80,18 @@ struct api_job {
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
 	const char *so_far;
+	/* borrow, in the arena: what it is at, NULL: what the request asks for. A problem begins
+	 * with it: "attachments[2].source". */
+	const char *doing;
 	struct api_job_place place;        /* where it was moved to */
 	void (*next)(struct api_job *job); /* what goes on there; NULL: it was not moved, or has arrived */
 	bool is_moved;
+	/* A write that was sent (is_committed) may be looked for when its answer is lost: called
+	 * once, on another session that has the mailbox open for reading. What shows that it was
+	 * done is replied to as usual; what does not, by report_less(): the outcome stays
+	 * unknown, as the server may still be at it. NULL: there is nothing to look for. */
+	void (*probe)(struct api_job *job);
+	struct gp_error lost; /* what became of the answer, while the probe runs */
 	/* set by api_job_report_from() */
 	void (*report)(struct api_job *job);
 	void (*report_less)(struct api_job *job);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "api/fields.h"
+#include "api/json.h"
 #include "api/role.h"
 #include "api/router.h"
 #include "api/state.h"
@@ -295,7 +296,7 @@ static bool is_wanted(const struct mailboxes_job *self, const struct imap_mailbo
 	return span_equal(parent, self->parent) || (is_inbox(parent) && is_inbox(self->parent));
 }
 
-static bool has_qresync(const struct api_job *job)
+static bool job_has_qresync(const struct api_job *job)
 {
 	return imap_session_has_qresync(api_job_session(job));
 }
@@ -318,7 +319,7 @@ static json_t *list_json(const struct mailboxes_job *self, const struct imap_mai
 		const struct told told = {.mailbox = mailbox,
 					  .role = &roles[i],
 					  .children = find_children(mailbox, sorted, n_mailboxes),
-					  .has_qresync = has_qresync(&self->one.job)};
+					  .has_qresync = job_has_qresync(&self->one.job)};
 		json_t *object = json_object();
 		set_members(object, self->one.fields, &told, arena);
 		api_json_append(list, object);
@@ -415,7 +416,7 @@ static void on_others(void *ctx, const struct gp_error *error, const struct imap
 		const struct told told = {.mailbox = mailbox,
 					  .role = &roles[mailbox - mailboxes],
 					  .children = find_children(mailbox, sorted, n_mailboxes),
-					  .has_qresync = has_qresync(&self->job)};
+					  .has_qresync = job_has_qresync(&self->job)};
 		set_members(self->found, self->open, &told, &self->job.exchange->arena);
 	}
 	free(roles);
@@ -459,7 +460,7 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	const struct told told = {.mailbox = mailbox,
 				  .role = &role,
 				  .children = has_children(mailbox),
-				  .has_qresync = has_qresync(&self->job)};
+				  .has_qresync = job_has_qresync(&self->job)};
 	self->found = json_object();
 	set_members(self->found, self->fields, &told, &self->job.exchange->arena);
 	self->open = open_fields(self, mailbox);
@@ -533,6 +534,29 @@ json_t *api_mailbox_unlisted(struct api_mailbox_job *self)
 
 	set_members(object, self->fields, &told, &self->job.exchange->arena);
 	return object;
+}
+
+json_t *api_mailbox_json(const struct imap_mailbox *mailbox, const struct api_role *role, const struct span *sorted,
+			 size_t n_sorted, bool has_qresync, struct gp_arena *arena)
+{
+	const struct told told = {.mailbox = mailbox,
+				  .role = role,
+				  .children = find_children(mailbox, sorted, n_sorted),
+				  .has_qresync = has_qresync};
+	uint64_t n_failures = api_json_failures();
+	json_t *object = json_object();
+
+	set_members(object, UINT64_MAX, &told, arena);
+	if (n_failures != api_json_failures()) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+unsigned api_mailbox_status_items(void)
+{
+	return items_of(UINT64_MAX);
 }
 
 uint64_t api_mailbox_fields_read(struct api_query *query)

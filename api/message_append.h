@@ -21,7 +21,8 @@
  * api_append_prepared(). With `appended` it goes on afterwards, and replies with
  * api_append_reply().
  *
- *   api/message_append.c   POST …/messages of message/rfc822; the steps
+ *   api/message_append.c   POST …/messages; the steps
+ *   api/message_compose.c  POST …/messages of JSON and of forms
  *   api/append_probe.c     looking for a message whose place was not told
  *   api/append_trace.c     how it is known again
  *   api/message_replace.c  PUT …/messages/{uid}
@@ -45,6 +46,7 @@ struct api_append {
 	api_append_fn prepare;       /* NULL: nothing comes before */
 	api_append_fn appended;      /* NULL: api_append_reply() */
 	api_append_fn release;       /* frees what a handler added; may be NULL */
+	bool is_unselected;          /* `prepare` does not need the mailbox selected, but a session */
 	/* flags as IMAP has them: in the arena */
 	struct span flags[API_MAX_APPEND_KEYWORDS];
 	size_t n_flags;
@@ -54,7 +56,11 @@ struct api_append {
 	uint64_t size; /* of the message */
 	bool is_held;  /* it is in `message`, not in the request's body to come */
 	struct gp_buffer message;
-	bool is_begun; /* upload_begin() was called */
+	/* Another way to hold it, NULL: `message`. Gives the next octets, `room` at most and
+	 * one at least; from the first one when n_written is 0. */
+	size_t (*read)(struct api_append *self, char *to, size_t room);
+	struct api_compose *compose; /* own: of who composes it; may be NULL */
+	bool is_begun;               /* upload_begin() was called */
 
 	/* one run */
 	struct api_append_trace trace;
@@ -83,6 +89,9 @@ void api_append_start(struct api_append *self);
 /* The same with the request's body for a message: an upload of message/rfc822. One
  * without a length is held first. */
 void api_append_start_from_body(struct api_append *self);
+/* The same with the request's body for a description of the message: JSON or a form
+ * (api/message_compose.c). 415 for what is neither. */
+void api_append_start_composed(struct api_append *self);
 /* From `prepare`: goes on with the message. */
 void api_append_prepared(struct api_append *self);
 /* {"mailbox","uid","uidValidity"} and `extra`, with Location. */

@@ -19,7 +19,8 @@ static void change_reset(struct api_job *job)
 
 	imap_uidset_deinit(&self->uids);
 	gp_buffer_deinit(&self->message);
-	self->has_row = self->is_clearing = self->lacks_keyword = self->is_permanent = self->remains = false;
+	self->has_row = self->is_clearing = self->lacks_keyword = self->is_permanent = self->remains =
+		self->keeps_keyword = self->has_moved = false;
 	self->modseq = self->unchanged_since = 0;
 	self->copied = (struct imap_copied){0, 0};
 	self->etag[0] = '\0';
@@ -74,6 +75,10 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 		self->lacks_keyword = false;
 		for (size_t i = 0; i < self->keywords.n_set; i++) {
 			self->lacks_keyword |= !api_row_has_flag(row, self->keywords.set[i]);
+		}
+		self->keeps_keyword = false;
+		for (size_t i = 0; i < self->keywords.n_clear; i++) {
+			self->keeps_keyword |= api_row_has_flag(row, self->keywords.clear[i]);
 		}
 	}
 }
@@ -177,12 +182,11 @@ static void on_result_row(void *ctx, const struct imap_fetch *row)
 static void on_result(void *ctx, const struct gp_error *error)
 {
 	struct api_change *self = change_of(ctx);
-	bool has_moved = self->job.report_less != NULL;
 
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	if (has_moved && (!self->has_row || self->written != GP_OK)) {
+	if (self->job.report_less && (!self->has_row || self->written != GP_OK)) {
 		self->job.report_less(&self->job);
 		return;
 	}
@@ -190,7 +194,7 @@ static void on_result(void *ctx, const struct gp_error *error)
 		api_change_fail_not_found(self);
 		return;
 	}
-	if (!has_moved && self->lacks_keyword) {
+	if (!self->has_moved && self->lacks_keyword) {
 		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
 			     "the IMAP server did not keep every keyword: this mailbox allows no new ones");
 		return;
@@ -202,7 +206,7 @@ static void on_result(void *ctx, const struct gp_error *error)
 	if (written == GP_OK) {
 		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
 	}
-	if (has_moved) {
+	if (self->has_moved) {
 		api_header_add(exchange, "Location",
 			       api_message_href(&exchange->arena, self->job.mailbox_name, self->copied.uid, ""));
 	}
@@ -215,6 +219,7 @@ void api_change_show(struct api_change *self)
 	struct imap_fetch_spec spec = {.uids = &self->uids, .items = api_message_items(self->members)};
 
 	self->has_row = false;
+	gp_buffer_deinit(&self->message); /* of a look that was lost */
 	spec.n_fields = api_message_fields(self->members, &spec.fields);
 	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, on_result_row, on_result, self);
 	api_job_started(&self->job, self->job.call);
@@ -241,6 +246,20 @@ void api_change_look(struct api_change *self, api_change_fn next, api_change_fn 
 	self->gone = gone;
 	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, api_change_on_row, on_look, self);
 	api_job_started(&self->job, self->job.call);
+}
+
+void api_change_stay_unknown(struct api_change *self)
+{
+	self->job.report_less(&self->job);
+}
+
+void api_change_probe(struct api_change *self, api_change_fn there, api_change_fn gone)
+{
+	if (api_job_selected(&self->job)->uidvalidity != self->source_uidvalidity) {
+		api_change_stay_unknown(self);
+		return;
+	}
+	api_change_look(self, there, gone);
 }
 
 static void act(struct api_change *self)

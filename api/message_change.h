@@ -6,7 +6,8 @@
  *
  * then acts, in steps that say when they are over by calling the next one, and then
  * replies. IMAP has no transaction over steps: what was done before one fails is in
- * job->so_far, and the problem tells it. Nothing is sent twice.
+ * job->so_far, and the problem tells it. Nothing is sent twice: when the answer of a step
+ * is lost, another session is asked once whether the message is as it was to be.
  *
  *   api/message_change.c     the look, and the message as it now is
  *   api/message_keywords.c   STORE of flags and keywords; PUT and DELETE of one
@@ -51,7 +52,9 @@ struct api_change {
 	enum gp_status written;   /* what writing it ended with */
 	bool has_row;
 	bool is_clearing;          /* the second STORE */
-	bool lacks_keyword;        /* as the last row had it */
+	bool lacks_keyword;        /* as the last row had it: one of those to set is missing */
+	bool keeps_keyword;        /* one of those to clear is there */
+	bool has_moved;            /* the mailbox that is selected is the target */
 	uint64_t modseq;           /* as the last row had it; 0: none */
 	uint64_t unchanged_since;  /* of the STORE of \Deleted; 0: unconditional */
 	bool is_permanent;         /* it is removed, not moved */
@@ -75,6 +78,10 @@ bool api_change_read_target(struct api_exchange *exchange, const json_t *mailbox
 /* Looks at the message again; next() when it is there. `gone` is called when it is not. */
 void api_change_look(struct api_change *self, api_change_fn next, api_change_fn gone);
 void api_change_prepared(struct api_change *self);
+/* For job->probe: looks at the message in its mailbox, if that is still the same one; what
+ * does not tell the outcome is for job->report_less(). */
+void api_change_probe(struct api_change *self, api_change_fn there, api_change_fn gone);
+void api_change_stay_unknown(struct api_change *self);
 /* Replies with the message as it now is, in the mailbox that is selected. */
 void api_change_show(struct api_change *self);
 /* For rows of STORE and FETCH: notes what the message's version is. */

@@ -35,6 +35,21 @@ static void on_stored(void *ctx, const struct gp_error *error, const struct imap
 	store_next(self);
 }
 
+/* It does not matter any more who made them so. */
+static void show_if_stored(struct api_change *self)
+{
+	if (self->lacks_keyword || self->keeps_keyword) {
+		api_change_stay_unknown(self);
+	} else {
+		api_change_show(self);
+	}
+}
+
+static void probe(struct api_job *job)
+{
+	api_change_probe((struct api_change *)job, show_if_stored, api_change_stay_unknown);
+}
+
 static void store_next(struct api_change *self)
 {
 	const struct imap_store_spec spec = {
@@ -47,6 +62,8 @@ static void store_next(struct api_change *self)
 	};
 
 	self->job.is_committed = true;
+	/* With a move behind it, the keywords are not all. */
+	self->job.probe = span_is_nil(self->target) ? probe : NULL;
 	self->job.call = imap_store_start(api_job_session(&self->job), &spec, api_change_on_row, on_stored, self);
 	api_job_started(&self->job, self->job.call);
 }

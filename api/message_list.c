@@ -7,9 +7,11 @@
  *   FETCH (text parts)    body values and previews, where they are wanted
  *   reply                 the rows in order, and what pages them
  */
+#include "api/accept.h"
 #include "api/body_values.h"
 #include "api/conditional.h"
 #include "api/etag.h"
+#include "api/export.h"
 #include "api/message_page.h"
 #include "api/router.h"
 #include "api/state.h"
@@ -308,7 +310,7 @@ static void read_request(struct api_request *request, struct message_list *self)
 	self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 }
 
-void api_messages_get(struct api_request *request)
+static void get_page(struct api_request *request)
 {
 	struct message_list *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
 						sizeof *self, &list_handler);
@@ -326,4 +328,58 @@ void api_messages_get(struct api_request *request)
 					  .has_uidvalidity = request->has_uidvalidity,
 					  .uidvalidity = request->uidvalidity};
 	api_job_start(&self->job, &spec);
+}
+
+/* ---- representations ---- */
+
+/* A page as JSON first, so that whoever does not say gets that. */
+static const struct {
+	const char *name, *type;
+	const struct api_export_format *format; /* NULL: a page */
+} representations[] = {
+	{"json", "application/json", NULL},
+	{"ndjson", "application/x-ndjson", &api_export_ndjson},
+	{"mbox", "application/mbox", &api_export_mbox},
+	{"zip", "application/zip", &api_export_zip},
+};
+
+#define N_REPRESENTATIONS (sizeof representations / sizeof representations[0])
+
+/* By `format=`, else by Accept; -1: a problem has been replied. */
+static ptrdiff_t choose_representation(struct api_request *request)
+{
+	struct api_exchange *exchange = request->exchange;
+	struct span name = api_query_text(&request->query, "format");
+	const char *types[N_REPRESENTATIONS];
+
+	for (size_t i = 0; i < N_REPRESENTATIONS; i++) {
+		if (span_equal_text(name, representations[i].name)) {
+			return (ptrdiff_t)i;
+		}
+		types[i] = representations[i].type;
+	}
+	if (!span_is_nil(name)) {
+		api_query_fail(&request->query, "'format' must be json, ndjson, mbox or zip");
+		api_reply_error(exchange, &request->query.error);
+		return -1;
+	}
+	ptrdiff_t chosen = api_accept_choose(exchange->ops->header(exchange, "Accept"), types, N_REPRESENTATIONS);
+	if (chosen < 0) {
+		api_reply_problem(exchange, API_PROBLEM_NOT_ACCEPTABLE, NULL,
+				  "a list comes as %s, %s, %s or %s; 'format' chooses too", types[0], types[1],
+				  types[2], types[3]);
+	}
+	return chosen;
+}
+
+void api_messages_get(struct api_request *request)
+{
+	api_header_add(request->exchange, "Vary", "Accept, " API_VARY);
+	ptrdiff_t chosen = choose_representation(request);
+
+	if (chosen >= 0 && representations[chosen].format) {
+		api_export_start(request, representations[chosen].format);
+	} else if (chosen >= 0) {
+		get_page(request);
+	}
 }

@@ -76,6 +76,7 @@ static void show_moved(struct api_job *job)
 {
 	struct api_change *self = (struct api_change *)job;
 
+	self->has_moved = true;
 	imap_uidset_deinit(&self->uids);
 	if (api_job_selected(job)->uidvalidity != self->copied.uidvalidity ||
 	    imap_uidset_add(&self->uids, self->copied.uid, self->copied.uid) != GP_OK) {
@@ -141,6 +142,13 @@ static void removed(struct api_change *self)
 	(self->is_permanent ? reply_gone : reply_moved)(self);
 }
 
+/* The answer of a step was lost. Where it is known where the message would be, it is enough
+ * that it has gone: that is what was asked for. */
+static void probe(struct api_job *job)
+{
+	api_change_probe((struct api_change *)job, api_change_stay_unknown, removed);
+}
+
 static void on_expunged(void *ctx, const struct gp_error *error)
 {
 	struct api_change *self = ctx;
@@ -188,6 +196,7 @@ static void mark(struct api_change *self)
 					     .unchanged_since = self->unchanged_since};
 
 	self->job.is_committed = true;
+	self->job.probe = self->is_permanent || self->copied.uid != 0 ? probe : NULL;
 	self->job.call = imap_store_start(api_job_session(&self->job), &spec, ignore_row, on_marked, self);
 	api_job_started(&self->job, self->job.call);
 }
@@ -239,6 +248,7 @@ static void on_moved(void *ctx, const struct gp_error *error, const struct imap_
 {
 	struct api_change *self = ctx;
 
+	self->job.probe = copied->uid != 0 ? probe : NULL;
 	if (!has_succeeded(self, error, copied)) {
 		return;
 	}

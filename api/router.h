@@ -30,6 +30,10 @@ struct api_request {
 
 typedef void (*api_handler_fn)(struct api_request *request);
 
+/* Every `mailbox` parameter, names and roles; `n_out` 0 when there is none. False: a
+ * problem has been replied. */
+bool api_request_mailboxes(struct api_request *request, struct api_mailbox_ref *mailboxes, size_t most, size_t *n_out);
+
 /* "/mailboxes/Work%2F2024/messages/7" + suffix ("" or "/parts/2"), in the arena. */
 char *api_message_href(struct gp_arena *arena, struct span mailbox, uint32_t uid, const char *suffix);
 char *api_mailbox_href(struct gp_arena *arena, struct span mailbox);
@@ -50,6 +54,8 @@ void api_mailbox_patch(struct api_request *request);
 void api_mailbox_delete(struct api_request *request);
 /* api/changes.c */
 void api_changes_get(struct api_request *request);
+/* api/events.c */
+void api_events_get(struct api_request *request);
 /* api/message_list.c */
 void api_messages_get(struct api_request *request);
 /* api/message_bulk.c */
@@ -62,6 +68,8 @@ void api_message_get(struct api_request *request);
 /* api/message_content.c: HEAD too */
 void api_message_raw_get(struct api_request *request);
 void api_message_part_get(struct api_request *request);
+/* api/export_attachments.c: HEAD too */
+void api_message_attachments_get(struct api_request *request);
 /* api/message_text.c */
 void api_message_headers_get(struct api_request *request);
 void api_message_text_get(struct api_request *request);

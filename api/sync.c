@@ -28,7 +28,7 @@ struct api_sync {
 
 /* ---- life ---- */
 
-static void changes_deinit(struct api_changes *changes)
+void api_changes_deinit(struct api_changes *changes)
 {
 	imap_uidset_deinit(&changes->created);
 	imap_uidset_deinit(&changes->updated);
@@ -54,7 +54,7 @@ static void sync_free(struct api_sync *self)
 	imap_call_cancel(&self->call);
 	gp_timer_stop(&self->timer);
 	api_state_deinit(&self->since);
-	changes_deinit(&self->changes);
+	api_changes_deinit(&self->changes);
 	free(self->rows);
 	free(self);
 }
@@ -80,7 +80,7 @@ static void finish(struct api_sync *self)
 	self->changes = (struct api_changes){.has_more = false};
 	sync_free(self);
 	done(ctx, error.status == GP_OK ? NULL : &error, error.status == GP_OK ? &changes : NULL);
-	changes_deinit(&changes);
+	api_changes_deinit(&changes);
 }
 
 static void fire(struct gp_timer *timer)

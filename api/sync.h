@@ -65,6 +65,7 @@ struct api_sync *api_sync_start(struct imap_session *session, struct api_moment 
 /* No callback comes any more. Leaves NULL; NULL is a no-op. */
 void api_sync_cancel(struct api_sync **sync);
 
+void api_changes_deinit(struct api_changes *changes);
 /* Nothing in it. */
 bool api_changes_is_empty(const struct api_changes *changes);
 

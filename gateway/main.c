@@ -10,6 +10,7 @@
  * A second signal shortens every wait to nothing.
  */
 #include <jansson.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "gateway/options.h"
 #include "gateway/process.h"
 #include "gateway/tls_files.h"
+#include "gateway/worker.h"
 #include "imap/tcp.h"
 #include "mail/header.h"
 
@@ -133,6 +135,11 @@ static enum gp_status start_imap(struct program *program, struct gp_error *error
 	return program->pool ? GP_OK : gp_error_set(error, GP_NO_MEMORY, "out of memory");
 }
 
+static bool random_bytes(void *to, size_t len)
+{
+	return RAND_bytes(to, (int)len) == 1;
+}
+
 static enum gp_status start(struct program *program, uint64_t n_descriptors, struct gp_error *error)
 {
 	const struct gateway_options *options = &program->options;
@@ -146,6 +153,10 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.timers = &program->loop.timers,
 		.now_us = gateway_now_us,
 		.request_timeout_ms = options->request_timeout_ms,
+		.max_body = options->max_body,
+		.random = random_bytes,
+		.work = gateway_work,
+		.work_ctx = &program->loop,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.roles = &options->roles,
@@ -198,7 +209,7 @@ static int run(struct program *program)
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}
-	/* The network's transports finish their close in here. */
+	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {
 		imap_tcp_network_free(&program->network);

@@ -164,6 +164,41 @@ static void on_notified(void *ctx, const struct gp_error *error)
 	}
 }
 
+static void notify(struct watch_line *line)
+{
+	line->call = imap_notify_start(session_of(line), on_notified, line);
+	if (!line->call) {
+		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
+static void on_unselected(void *ctx, const struct gp_error *error)
+{
+	struct watch_line *line = ctx;
+
+	line->call = NULL;
+	if (is_lost(line)) {
+		return;
+	}
+	if (error) {
+		line->watch->cannot_notify = true;
+		watch_line_begin(line);
+		return;
+	}
+	pool_tenant_note_mailbox(line->lease, SPAN_NIL);
+	notify(line);
+}
+
+/* A session that served leases has their mailbox selected, and of that one NOTIFY does not
+ * tell (RFC 5465 section 6.1): it would be the one that is read most. */
+static void unselect(struct watch_line *line)
+{
+	line->call = imap_unselect_start(session_of(line), on_unselected, line);
+	if (!line->call) {
+		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
 void watch_line_forget(struct watch_line *line)
 {
 	imap_call_cancel(&line->call);
@@ -181,9 +216,10 @@ void watch_line_begin(struct watch_line *line)
 	line->sent_at_ms = watch_now_ms(watch);
 	if (imap_session_can(session, IMAP_CAP_NOTIFY) && !watch->cannot_notify) {
 		watch->manner = WATCH_BY_NOTIFY;
-		line->call = imap_notify_start(session, on_notified, line);
-		if (!line->call) {
-			watch_fail_with(watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+		if (imap_session_selected(session)->mailbox) {
+			unselect(line);
+		} else {
+			notify(line);
 		}
 	} else if (imap_session_can(session, IMAP_CAP_IDLE) && !watch->cannot_idle &&
 		   (watch->is_all || watch->n_names > 0)) {

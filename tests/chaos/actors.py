@@ -20,6 +20,9 @@ from oracle import Seen
 KEYWORDS = {"$seen": "\\Seen", "$flagged": "\\Flagged", "$answered": "\\Answered", "work": "work", "later": "later"}
 
 
+RESTART_SECONDS = 30.0  # a gateway that was killed is back long before
+
+
 def segment(name: str) -> str:
     return quote(name, safe="!'()*~-_.")
 
@@ -70,15 +73,22 @@ class HttpActor:
 
     def send(self, method: str, target: str, json_body: object = None, body: bytes | None = None, headers: dict[str, str] | None = None) -> Response | None:
         """None: the connection broke, and nobody knows."""
-        try:
-            if self._connection is None:
-                self._connection = self._client()
-            return self._connection.request(method, target, body, headers, json_body=json_body)
-        except (OSError, HTTPException):
-            self.close()
-            if not self.can_fail:
-                raise
-            return None
+        deadline = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = self._client()
+                return self._connection.request(method, target, body, headers, json_body=json_body)
+            except ConnectionRefusedError:
+                self.close()
+                if not self.can_fail or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)  # it is being started again
+            except (OSError, HTTPException):
+                self.close()
+                if not self.can_fail:
+                    raise
+                return None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -92,10 +102,10 @@ class HttpActor:
             return "unknown"
         if response.status < 300:
             return "done"
-        problem = response.json()
         if response.status in also:
             return "nothing"
-        if not self.can_fail or response.status not in (502, 503, 504, 429):
+        problem = response.json()
+        if not self.can_fail or (response.status not in (502, 503, 504, 429) and "outcome" not in problem):
             raise Wrong(f"{self.model.owner}: {response.status} {response.body!r}")
         self.counts["unknown" if "outcome" in problem else "failed"] += 1
         return "unknown" if "outcome" in problem else "nothing"
@@ -191,6 +201,277 @@ class HttpActor:
             self.model.take(mailbox, uid)
         elif how == "unknown":
             self.model.doubt(mailbox, uid, [[(mailbox, seen)], [(mailbox, with_flags(seen, {"\\Deleted"}))], []], "permanent delete")
+
+
+class FullActor(HttpActor):
+    """Also appends, changes many at once, and has mailboxes of its own that it makes, renames and deletes."""
+
+    def __init__(self, name: str, client: Callable[[], Client], mailboxes: list[str], seed_number: int, server: frozenset[str]) -> None:
+        super().__init__(name, client, list(mailboxes), seed_number, server)
+        self.operations |= {"append": 8, "bulk_keywords": 2, "bulk_move": 2, "bulk_delete": 2, "create": 1, "rename": 1, "remove": 1}
+        self.own: list[str] = []
+        self._n_boxes = 0
+
+    def do_append(self) -> None:
+        mailbox, new = self.chance.choice(self.mailboxes), self.model.new_id()
+        names = self.chance.sample(sorted(KEYWORDS), self.chance.randrange(0, 3))
+        seen = Seen(new, frozenset(KEYWORDS[name] for name in names))
+        query = f"?keywords={quote(','.join(names), safe='$,')}" if names else ""
+        raw = raw_message(new, self.chance.choice([0, 100, 5000]))
+        response = self.send("POST", f"/mailboxes/{segment(mailbox)}/messages{query}", body=raw, headers={"Content-Type": "message/rfc822"})
+        how = self.judge(response)
+        if how == "done":
+            assert response is not None
+            self.model.put(mailbox, response.json()["uid"], seen)
+        elif how == "unknown":
+            self.model.doubt_new(mailbox, seen, f"append to {mailbox}")
+
+    # Many at once.
+
+    def some(self) -> tuple[str, list[int]] | None:
+        picked = self.pick()
+        if picked is None:
+            return None
+        own = sorted(self.model.have[picked[0]])
+        return picked[0], self.chance.sample(own, min(len(own), self.chance.randrange(1, 7)))
+
+    def bulk(self, method: str, mailbox: str, uids: list[int], json_body: object = None, rest: str = "") -> tuple[dict[int, str], dict[int, int]]:
+        """What became of each, and where it is now."""
+        target = f"/mailboxes/{segment(mailbox)}/messages?uid={','.join(map(str, sorted(uids)))}{rest}"
+        response = self.send(method, target, json_body)
+        how = self.judge(response)
+        if how != "done":
+            return dict.fromkeys(uids, how), {}
+        assert response is not None
+        body = response.json()
+        done, problems = (body["updated"], body["notUpdated"]) if method == "PATCH" else (body["destroyed"], body["notDestroyed"])
+        result = dict.fromkeys(done, "done")
+        for uid, problem in problems.items():
+            if not self.can_fail or (problem["status"] not in (502, 503, 504, 429) and "outcome" not in problem):
+                raise Wrong(f"{self.model.owner}: {uid}: {problem}")
+            result[int(uid)] = "unknown" if "outcome" in problem else "nothing"
+        if sorted(result) != sorted(uids):
+            raise Wrong(f"{self.model.owner}: asked for {sorted(uids)}, told of {sorted(result)}")
+        return result, {int(old): new for old, new in body.get("moved", {}).get("uids", {}).items()}
+
+    def do_bulk_keywords(self) -> None:
+        some = self.some()
+        if some is None:
+            return
+        mailbox, uids = some
+        name, value = self.chance.choice(sorted(KEYWORDS)), self.chance.choice([True, None])
+        result, _ = self.bulk("PATCH", mailbox, uids, {"keywords": {name: value}})
+        for uid, how in result.items():
+            seen = self.model.have[mailbox][uid]
+            new = with_flags(seen, {KEYWORDS[name]}) if value else with_flags(seen, set(), {KEYWORDS[name]})
+            if how == "done":
+                self.model.put(mailbox, uid, new)
+            elif how == "unknown":
+                self.model.doubt(mailbox, uid, [[(mailbox, seen)], [(mailbox, new)]], f"bulk {name} {value}")
+
+    def do_bulk_move(self) -> None:
+        some = self.some()
+        if some is not None:
+            mailbox, uids = some
+            to = self.other(mailbox)
+            self._bulk_move(mailbox, to, *self.bulk("PATCH", mailbox, uids, {"mailbox": to}))
+
+    def do_bulk_delete(self) -> None:
+        some = self.some()
+        if some is None:
+            return
+        mailbox, uids = some
+        if mailbox != "Trash" and self.chance.random() < 0.5:
+            self._bulk_move(mailbox, "Trash", *self.bulk("DELETE", mailbox, uids))
+            return
+        result, _ = self.bulk("DELETE", mailbox, uids, rest="&permanent=1")
+        for uid, how in result.items():
+            seen = self.model.have[mailbox][uid]
+            if how == "done":
+                self.model.take(mailbox, uid)
+            elif how == "unknown":
+                outcomes = [[(mailbox, seen)], [(mailbox, with_flags(seen, {"\\Deleted"}))], []]
+                self.model.doubt(mailbox, uid, outcomes, "bulk permanent delete")
+
+    def _bulk_move(self, mailbox: str, to: str, result: dict[int, str], moved: dict[int, int]) -> None:
+        for uid, how in result.items():
+            seen = self.model.have[mailbox][uid]
+            if how == "done":
+                self.model.take(mailbox, uid)
+                self.model.put(to, moved.get(uid), seen)
+            elif how == "unknown":
+                self.model.doubt(mailbox, uid, [[(mailbox, seen)], [(to, seen)]], f"bulk move to {to}")
+
+    # Mailboxes.
+
+    def new_name(self) -> str:
+        self._n_boxes += 1
+        return f"{self.model.owner} box {self._n_boxes}"
+
+    def pick_own(self) -> str | None:
+        """A mailbox of its own, whose messages are not in doubt."""
+        doubtful = {place for doubt in self.model.doubts for outcome in doubt.outcomes for place, _ in outcome}
+        free = [one for one in self.own if one not in doubtful]
+        return self.chance.choice(free) if free else None
+
+    def forget(self, name: str) -> None:
+        self.own.remove(name)
+        self.mailboxes.remove(name)
+
+    def remember(self, name: str) -> None:
+        self.own.append(name)
+        self.mailboxes.append(name)
+
+    def do_create(self) -> None:
+        if len(self.own) >= 3:
+            return
+        name = self.new_name()
+        if self.judge(self.send("POST", "/mailboxes", {"name": name})) == "done":
+            self.remember(name)
+
+    def do_rename(self) -> None:
+        name = self.pick_own()
+        if name is None:
+            return
+        new = self.new_name()
+        how = self.judge(self.send("PATCH", f"/mailboxes/{segment(name)}", {"name": new}))
+        if how == "nothing":
+            return
+        self.forget(name)
+        if how == "unknown":
+            self.model.release(name, name, new)
+            return
+        self.remember(new)
+        self.model.have[new] = self.model.have.pop(name, {})
+        self.model.unlocated = [(new if place == name else place, seen) for place, seen in self.model.unlocated]
+
+    def do_remove(self) -> None:
+        name = self.pick_own()
+        if name is None:
+            return
+        how = self.judge(self.send("DELETE", f"/mailboxes/{segment(name)}"))
+        if how == "nothing":
+            return
+        self.forget(name)
+        if how == "unknown":
+            self.model.release(name, name)
+            return
+        self.model.have.pop(name, None)
+        self.model.unlocated = [(place, seen) for place, seen in self.model.unlocated if place != name]
+
+
+class ImapActor:
+    """A second client: it appends, flags, moves, copies and removes messages of its own, and makes mailboxes, past the gateway."""
+
+    def __init__(self, name: str, port: int, user: str, password: str, mailboxes: list[str], seed_number: int) -> None:
+        self.model = Model(name)
+        self.mailboxes = list(mailboxes)
+        self.chance = random.Random(f"{seed_number} {name}")
+        self.n_steps = 0
+        self.own: list[str] = []
+        self._n_boxes = 0
+        self.client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
+        self.client.login(user, password)
+
+    def close(self) -> None:
+        self.client.shutdown()
+
+    def step(self) -> None:
+        self.n_steps += 1
+        works = [self.append, self.append, self.flag, self.flag, self.flag, self.move, self.copy, self.expunge, self.mailbox]
+        self.chance.choice(works)()
+
+    def expect(self, result: tuple[str, list[bytes]]) -> list[bytes]:
+        status, data = result
+        if status != "OK":
+            raise Wrong(f"the IMAP server refused the second client: {data!r}")
+        return data
+
+    def code(self, pattern: bytes) -> list[int]:
+        """The numbers in the response code of the last command."""
+        for name in ("COPYUID", "APPENDUID"):
+            data = self.client.untagged_responses.pop(name, None)
+            if data and name.encode() in pattern:
+                return [int(number) for number in re.findall(rb"\d+", data[-1])]
+        raise Wrong(f"no {pattern!r}")
+
+    def select_some(self) -> tuple[str, int, Seen] | None:
+        places = sorted((mailbox, uid) for mailbox, content in self.model.have.items() for uid in content)
+        if not places:
+            return None
+        mailbox, uid = self.chance.choice(places)
+        self.expect(self.client.select(seed.quoted(mailbox)))
+        return mailbox, uid, self.model.have[mailbox][uid]
+
+    def append(self) -> None:
+        mailbox, new = self.chance.choice(self.mailboxes), self.model.new_id()
+        flags = frozenset(self.chance.sample(sorted(KEYWORDS.values()), self.chance.randrange(0, 3)))
+        data = self.expect(self.client.append(seed.quoted(mailbox), " ".join(flags), None, raw_message(new)))  # type: ignore[arg-type]
+        self.model.put(mailbox, uid_of(data), Seen(new, flags))
+
+    def flag(self) -> None:
+        picked = self.select_some()
+        if picked is None:
+            return
+        mailbox, uid, seen = picked
+        flag = self.chance.choice([*KEYWORDS.values(), "\\Deleted", "\\Draft"])
+        how = self.chance.choice(["+", "-"])
+        self.expect(self.client.uid("STORE", str(uid), f"{how}FLAGS", f"({flag})"))
+        self.model.put(mailbox, uid, with_flags(seen, {flag}) if how == "+" else with_flags(seen, set(), {flag}))
+
+    def move(self) -> None:
+        self._copy("MOVE")
+
+    def copy(self) -> None:
+        self._copy("COPY")
+
+    def _copy(self, verb: str) -> None:
+        picked = self.select_some()
+        if picked is None:
+            return
+        mailbox, uid, seen = picked
+        to = self.chance.choice([one for one in self.mailboxes if one != mailbox])
+        imaplib.Commands.setdefault("MOVE", ("SELECTED",))
+        data = self.expect(self.client.uid(verb, str(uid), seed.quoted(to)))
+        del data
+        numbers = self.code(b"COPYUID")
+        if verb == "MOVE":
+            self.model.take(mailbox, uid)
+        self.model.put(to, numbers[-1], seen)
+
+    def expunge(self) -> None:
+        picked = self.select_some()
+        if picked is None:
+            return
+        mailbox, uid, _ = picked
+        self.expect(self.client.uid("STORE", str(uid), "+FLAGS.SILENT", "(\\Deleted)"))
+        self.expect(self.client.uid("EXPUNGE", str(uid)))
+        self.model.take(mailbox, uid)
+
+    def mailbox(self) -> None:
+        """Makes one, or renames or removes one that it has made."""
+        if self.chance.random() < 0.5 or not self.own:
+            if len(self.own) < 2:
+                self._n_boxes += 1
+                name = f"{self.model.owner} box {self._n_boxes}"
+                self.expect(self.client.create(seed.quoted(name)))
+                self.own.append(name)
+                self.mailboxes.append(name)
+            return
+        name = self.chance.choice(self.own)
+        self.own.remove(name)
+        self.mailboxes.remove(name)
+        self.expect(self.client.select("INBOX"))  # not the one that goes
+        if self.chance.random() < 0.5:
+            self.expect(self.client.delete(seed.quoted(name)))
+            self.model.have.pop(name, None)
+            return
+        self._n_boxes += 1
+        new = f"{self.model.owner} box {self._n_boxes}"
+        self.expect(self.client.rename(seed.quoted(name), seed.quoted(new)))
+        self.own.append(new)
+        self.mailboxes.append(new)
+        self.model.have[new] = self.model.have.pop(name, {})
 
 
 class Marker:

@@ -13,6 +13,12 @@
 #define AFTERWARDS_MS ((uint64_t)30 * 60 * 1000)
 #define ID_LINE "ID (\"name\" \"gatepost\" \"version\" \"" GATEPOST_VERSION "\")"
 
+static bool no_random(void *to, size_t len)
+{
+	memset(to, 0x61, len);
+	return true;
+}
+
 static const struct world *clock_of; /* app->now_us has no context */
 
 static uint64_t now_us(void)
@@ -65,6 +71,10 @@ void world_open(struct world *world)
 				      .now_us = now_us,
 				      .request_timeout_ms = world->request_timeout_ms,
 				      .roles = &world->roles,
+				      .max_body = GP_MIB,
+				      .random = no_random,
+				      .work = fake_work,
+				      .work_ctx = &world->work_ms,
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;

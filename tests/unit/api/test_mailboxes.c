@@ -21,6 +21,8 @@
 HANDLER(api_mailbox_post)
 HANDLER(api_mailbox_patch)
 HANDLER(api_mailbox_delete)
+HANDLER(api_changes_get)
+HANDLER(api_events_get)
 HANDLER(api_messages_get)
 HANDLER(api_messages_patch)
 HANDLER(api_messages_delete)
