@@ -96,6 +96,9 @@ static void check_pool(struct world *world, bool is_final)
 			   is_final ? "half an hour after the end" : "at the end", stats.n_leases, stats.n_waiting,
 			   stats.n_sessions, stats.n_accounts);
 	}
+	if (world->app.n_held > 0) {
+		check_fail(SPAN_NIL, SPAN_NIL, "at the end: %zu bytes of bodies are held", world->app.n_held);
+	}
 }
 
 void world_close(struct world *world)
