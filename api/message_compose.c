@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "api/body.h"
+#include "api/idempotency.h"
 
 #define COLLECT_BYTES (64 * GP_KIB)
 /* Before a body longer than this is read, the mailbox is asked for. */
@@ -35,6 +36,9 @@ static void release(struct api_append *append)
 {
 	struct api_compose *self = append->compose;
 
+	if (self->then_release) {
+		self->then_release(append);
+	}
 	append->compose = NULL;
 	self->append = NULL;
 	api_compose_fetch_reset(self);
@@ -128,6 +132,7 @@ static bool take_keywords(struct api_compose *self)
 		fail(self, &error);
 		return false;
 	}
+	append->has_keywords |= draft->has_keywords;
 	for (size_t i = 0; i < draft->n_flags; i++) {
 		append->flags[append->n_flags++] = draft->flags[i]; /* they live as long */
 	}
@@ -148,6 +153,13 @@ static size_t read_composed(struct api_append *append, char *to, size_t room)
 	return mail_composed_read(composed, to, room);
 }
 
+static void run_then(struct api_job *job)
+{
+	struct api_append *append = (struct api_append *)job;
+
+	append->compose->then(append);
+}
+
 static void append_composed(struct api_compose *self)
 {
 	struct api_append *append = self->append;
@@ -156,7 +168,12 @@ static void append_composed(struct api_compose *self)
 	append->read = read_composed;
 	append->size = mail_composed_size(self->composed);
 	append->job.doing = NULL;
-	api_append_prepared(append);
+	if (self->then) {
+		const struct api_job_place place = {.mailbox = append->job.mailbox_name, .is_write = true};
+		api_job_move_to(&append->job, &place, run_then);
+	} else {
+		api_append_prepared(append);
+	}
 }
 
 static void worked(void *ctx)
@@ -257,6 +274,7 @@ static void on_body(void *ctx, struct span bytes)
 	struct gp_error error = {.status = GP_OK};
 
 	self->n_body += bytes.len;
+	api_idempotency_pass(self->append->job.exchange, bytes);
 	size_t n_held = self->n_body * (self->form ? 1 : JSON_FACTOR);
 	if (n_held > self->n_held && !api_compose_hold(self, n_held)) {
 		return;
@@ -283,6 +301,11 @@ static void on_body_end(void *ctx)
 	struct gp_error error = {.status = GP_OK};
 
 	self->is_collected = true;
+	if (!api_idempotency_is_same(self->append->job.exchange)) {
+		api_job_fail(&self->append->job, API_PROBLEM_UNPROCESSABLE, NULL,
+			     "this Idempotency-Key was used for another request: each request needs its own");
+		return;
+	}
 	if (self->form && api_form_finish(self->form, &error) != GP_OK) {
 		fail(self, &error);
 		return;
@@ -394,25 +417,24 @@ static struct api_compose *compose_new(struct api_append *append, struct span bo
 	return self;
 }
 
-void api_append_start_composed(struct api_append *append)
+bool api_append_compose(struct api_append *append)
 {
 	struct api_exchange *exchange = append->job.exchange;
 	struct span boundary;
 
 	if (!check_type(exchange, &boundary)) {
-		return;
+		return false;
 	}
-	if (api_query_finish(&append->request->query) != GP_OK) {
-		api_reply_error(exchange, &append->request->query.error);
-		return;
-	}
-	append->compose = compose_new(append, boundary);
-	if (!append->compose) {
+	struct api_compose *self = compose_new(append, boundary);
+	if (!self) {
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
-		return;
+		return false;
 	}
+	self->then = append->prepare;
+	self->then_release = append->release;
+	append->compose = self;
 	append->prepare = prepare;
-	append->is_unselected = true;
 	append->release = release;
-	api_append_start(append);
+	append->is_unselected = true;
+	return true;
 }

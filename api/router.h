@@ -65,6 +65,8 @@ void api_mailbox_get(struct api_request *request);
 	X(api_messages_delete)                                                                                         \
 	/* api/message_append.c */                                                                                     \
 	X(api_message_post)                                                                                            \
+	/* api/message_replace.c */                                                                                    \
+	X(api_message_put)                                                                                             \
 	/* api/message_get.c */                                                                                        \
 	X(api_message_get)                                                                                             \
 	/* api/message_content.c */                                                                                    \

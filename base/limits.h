@@ -39,6 +39,11 @@
 #define GP_MAX_JSON_REPLY (64 * GP_MIB)
 #define GP_MAX_REQUEST_ARENA (64 * GP_MIB)
 
+/* Idempotency-Keys */
+#define GP_MAX_IDEMPOTENCY_KEYS ((size_t)20000)
+#define GP_MAX_IDEMPOTENCY_BYTES (16 * GP_MIB)
+#define GP_IDEMPOTENCY_MS (24ull * 60 * 60 * 1000)
+
 /* pool */
 #define GP_MAX_WAITING_PER_ACCOUNT 1000
 #define GP_MAX_SESSION_AGE_MS (15 * 60 * 1000) /* then it logs in anew: a changed password takes hold */

@@ -314,3 +314,75 @@ def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_do
     proxy.cut_never()
     assert reply.status == 201 and reply.json()["uid"] == 1
     assert ids(own_dovecot) == [30]
+
+
+# ---- again, under a key
+
+
+@pytest.mark.parametrize("seed_", range(12))
+def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_dovecot: Dovecot, seed_: int) -> None:
+    """Cut anywhere, either way, and sent again until it is confirmed: it is there once."""
+    chance = random.Random(seed_)
+    raw = message(40 + seed_, chance.choice([500, 20_000, 200_000]))
+    headers = RFC822 | {"Idempotency-Key": f"key-{seed_}"}
+    assert client.get("/mailboxes/INBOX").status == 200
+    for _ in range(6):
+        if chance.random() < 0.5:
+            proxy.cut_up_after(chance.randrange(1, len(raw) + 200), with_reset=chance.random() < 0.5)
+        else:
+            proxy.cut_down_behind(b"+ OK", chance.randrange(1, 120), with_reset=chance.random() < 0.5)
+        reply = client.request("POST", "/messages", raw, headers)
+        if reply.status == 201:
+            break
+        assert reply.status == 502 and reply.json()["retryable"] is True
+        proxy.cut_never()
+    proxy.cut_never()
+    first = client.request("POST", "/messages", raw, headers)
+    again = client.request("POST", "/messages", raw, headers)
+    assert first.status == again.status == 201 and first.json() == again.json()
+    assert again.header("Idempotent-Replayed") == "true"
+    assert ids(own_dovecot) == [40 + seed_]
+    assert client.get(f"{again.header('Location')}/raw").body == raw
+
+
+def test_a_key_is_for_one_request_and_one_account(client: Client, own_dovecot: Dovecot) -> None:
+    headers = RFC822 | {"Idempotency-Key": "one"}
+    assert client.request("POST", "/messages", message(60), headers).status == 201
+    assert client.request("POST", "/messages", message(61), headers).status == 422
+    assert client.request("POST", "/mailboxes/@drafts/messages", message(60), headers).status == 422
+    bob = Client(client.host, client.port, "bob", USERS["bob"])
+    assert bob.request("POST", "/messages", message(62), headers).header("Idempotent-Replayed") is None
+    bob.close()
+    made = [client.request("POST", "/mailboxes", json_body={"name": "Once"}, headers={"Idempotency-Key": "two"}) for _ in range(2)]
+    assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
+    assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
+    assert ids(own_dovecot) == [60]
+
+
+# ---- in the place of another
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1 UIDPLUS", "IMAP4rev1"])
+def test_a_draft_is_replaced(start_gateway: StartGateway, capability: str | None) -> None:
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        base = "/mailboxes/@drafts/messages"
+        place = client.request("POST", f"{base}?keywords=$draft,$seen,mine", message(70), RFC822).json()
+        other = client.request("POST", f"{base}?keywords=$deleted", message(71), RFC822).json()
+        etag = client.get(f"{base}/{place['uid']}").header("ETag")
+        stale = client.request("PUT", f"{base}/{place['uid']}", message(72), RFC822 | {"If-Match": 'W/"1.1.1"'})
+        assert stale.status == 412 and ids(server, "Drafts") == [70, 71]
+        reply = client.request("PUT", f"{base}/{place['uid']}", message(72, 50_000), RFC822 | {"If-Match": etag or ""})
+        assert reply.status == 201, reply.body
+        href = reply.header("Location") or ""
+        assert client.get(href).json()["keywords"] == {"$draft": True, "$seen": True, "mine": True}
+        assert client.get(f"{href}/raw").body == message(72, 50_000)
+        # exactly the old one went; another that was marked did not
+        old = client.get(f"{base}/{place['uid']}")
+        assert client.get(f"{base}/{other['uid']}").status == 200
+        if capability == "IMAP4rev1":
+            assert reply.json()["remains"]["uid"] == place["uid"] and old.json()["keywords"]["$deleted"] is True
+        else:
+            assert old.status == 404 and "remains" not in reply.json()
+        assert client.request("PUT", f"{base}/4000000000", message(73), RFC822).status == 404
+        client.close()

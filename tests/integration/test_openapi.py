@@ -97,6 +97,32 @@ def send(client: Client, operation: Operation, target: str, headers: dict[str, s
     return response
 
 
+def test_composed(demo: Client) -> None:
+    """Examples of descriptions are taken, and what is not taken is refused as the file says."""
+    bodies = DESCRIPTION.document["components"]["requestBodies"]["Message"]["content"]
+    target = "/mailboxes/Drafts/messages"
+    for type_ in ("application/json", "application/merge-patch+json"):
+        response = demo.request("POST", target, json.dumps(bodies[type_]["example"]).encode(), {"Content-Type": type_})
+        assert response.status == 201, response.body
+        DESCRIPTION.reply("POST", target, response)
+    fields = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in bodies["multipart/form-data"]["example"].items()
+    )
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = demo.request("POST", target, f"{fields}--b--\r\n".encode(), form)
+    assert response.status == 201, response.body
+    refusals = [
+        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b'{"sbuject":"x"}', JSON, 400),
+        (b"--b--", {"Content-Type": "multipart/form-data"}, 415),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":4000000}}]}', JSON, 404),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":1,"uidValidity":1}}]}', JSON, 410),
+    ]
+    for body, headers, status in refusals:
+        response = demo.request("POST", target, body, headers)
+        assert response.status == status, response.body
+        DESCRIPTION.reply("POST", target, response)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

@@ -202,7 +202,7 @@ static void allowed_methods(void **state)
 		{"/", "GET, HEAD, OPTIONS"},
 		{"/mailboxes", "GET, HEAD, POST, OPTIONS"},
 		{"/mailboxes/a", "GET, HEAD, PATCH, DELETE, OPTIONS"},
-		{"/messages/7", "GET, HEAD, PATCH, DELETE, OPTIONS"},
+		{"/messages/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"},
 		{"/messages/7/keywords/x", "PUT, DELETE, OPTIONS"},
 	};
 	static const char *const methods[] = {"OPTIONS", "TRACE"};
