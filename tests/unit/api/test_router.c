@@ -47,8 +47,11 @@ HANDLER(api_mailbox_post)
 HANDLER(api_mailbox_patch)
 HANDLER(api_mailbox_delete)
 HANDLER(api_messages_get)
+HANDLER(api_messages_patch)
+HANDLER(api_messages_delete)
 HANDLER(api_message_get)
 HANDLER(api_message_raw_get)
+HANDLER(api_message_attachments_get)
 HANDLER(api_message_part_get)
 HANDLER(api_message_headers_get)
 HANDLER(api_message_text_get)
@@ -83,6 +86,9 @@ static void routes(void **state)
 	} cases[] = {
 		{"GET", "/mailboxes/INBOX/messages", "api_messages_get", "INBOX", "", 0, "", "", 0},
 		{"GET", "/messages?mailbox=Work/2024", "api_messages_get", "Work/2024", "", 0, "", "", 0},
+		{"PATCH", "/mailboxes/INBOX/messages", "api_messages_patch", "INBOX", "", 0, "", "", 0},
+		{"DELETE", "/messages?mailbox=@trash&uidValidity=3", "api_messages_delete", "", "trash", 0, "", "", 3},
+		{"HEAD", "/messages/7/attachments.zip", "api_message_attachments_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/mailboxes/Work%2F2024/messages/7", "api_message_get", "Work/2024", "", 7, "", "", 0},
 		{"HEAD", "/messages/7", "api_message_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/4294967294", "api_message_get", "INBOX", "", 4294967294u, "", "", 0},
