@@ -266,7 +266,6 @@ static void grant_selecting(struct pool_session *self)
 
 	while (lease) {
 		if (lease->state == LEASE_SELECTING) {
-			lease->is_fresh = true;
 			pool_grant(lease);
 			lease = self->leases.first; /* callbacks may have changed the list */
 		} else {
@@ -295,6 +294,7 @@ static void on_selected(void *ctx, const struct gp_error *error)
 static void attach(struct pool_session *self, struct imap_lease *lease)
 {
 	lease->session = self;
+	lease->is_fresh = false;
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
@@ -322,6 +322,8 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 		return;
 	}
 	lease->state = LEASE_SELECTING;
+	/* Not so for who joins while the answer is under way: the server may have given it before. */
+	lease->is_fresh = true;
 	self->is_exclusive = lease->is_fresh_view;
 	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
