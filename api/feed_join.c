@@ -24,7 +24,8 @@ struct join {
 static struct feed_mailbox *resolve(const struct api_feed *feed, const struct api_mailbox_ref *ref)
 {
 	if (ref->role && strcmp(ref->role, "inbox") != 0) {
-		const struct imap_mailbox *listed = api_role_mailbox(ref->role, feed->list, feed->n_list);
+		const struct imap_mailbox *listed =
+			api_role_mailbox(feed->app->roles, ref->role, feed->list, feed->n_list);
 		return listed ? feed_find(feed, listed->name) : NULL;
 	}
 	return feed_find(feed, ref->role ? SPAN_LIT("INBOX") : ref->name);

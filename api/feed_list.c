@@ -212,7 +212,7 @@ static bool copy_list(struct api_feed *feed, const struct imap_mailbox *mailboxe
 	}
 	feed->n_list = n_mailboxes;
 	qsort(feed->sorted, n_mailboxes, sizeof *feed->sorted, compare_names);
-	api_roles_assign(feed->list, n_mailboxes, feed->roles);
+	api_roles_assign(feed->app->roles, feed->list, n_mailboxes, feed->roles);
 	return true;
 }
 
