@@ -46,10 +46,8 @@
 #define GP_DRAIN_MS 30000
 
 /* watches */
-#define GP_WATCH_SESSIONS 2 /* of one watch, with IDLE */
-#define GP_WATCH_RENEW_MS                                                                                              \
-	(9 * 60 * 1000)                    /* IDLE and NOTIFY: something is sent, before a NAT forgets the connection  \
-					    */
+#define GP_WATCH_SESSIONS 2                /* of one watch, with IDLE */
+#define GP_WATCH_RENEW_MS (9 * 60 * 1000)  /* something is sent, before a NAT forgets the connection */
 #define GP_WATCH_SILENT_MS (5 * 60 * 1000) /* and when nothing came for so long */
 #define GP_WATCH_POLL_MS 30000             /* STATUS of what no server tells of */
 #define GP_WATCH_POLL_FACTOR 20            /* and at most this part of the time is spent with it */
@@ -57,7 +55,11 @@
 #define GP_WATCH_RETRY_MS (5 * 60 * 1000)  /* a watch without a session asks for one again */
 #define GP_WATCH_BACKOFF_MS 1000           /* the first, doubled each time; a random part of it is waited */
 #define GP_WATCH_MAX_BACKOFF_MS (2 * 60 * 1000)
-#define GP_WATCH_STEADY_MS 60000 /* up for so long: the back-off begins anew */
-#define GP_WATCH_RECONNECT_MS 10 /* between two logins of watches that come back, in one pool */
+#define GP_WATCH_STEADY_MS 60000  /* up for so long: the back-off begins anew */
+#define GP_WATCH_RECONNECT_MS 10  /* between two logins of watches that come back, in one pool */
+#define GP_WATCH_LIVELY_MS 60000  /* after a change that NOTIFY told: the server is asked for more, */
+#define GP_WATCH_PROBE_MS 120     /* this often, */
+#define GP_WATCH_PROBES_S 400     /* at most so many times a second in one pool, */
+#define GP_WATCH_MAX_PROBE_MS 400 /* and not at all where that would be seldomer than this */
 
 #endif

@@ -37,6 +37,9 @@ struct imap_call *imap_notify_start(struct imap_session *session, imap_done_fn d
 struct imap_call *imap_select_start(struct imap_session *session, struct span mailbox, bool is_examine,
 				    imap_done_fn done, void *ctx);
 
+/* UNSELECT (RFC 3691): nothing is selected. GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_unselect_start(struct imap_session *session, imap_done_fn done, void *ctx);
+
 /* ---- mailboxes ---- */
 
 enum imap_mailbox_attribute {

@@ -122,6 +122,7 @@ struct imap_pool {
 	size_t n_starved, n_evicted;
 	uint64_t n_logins, n_login_failures;
 	uint64_t next_reconnect_ms; /* watches that come back take turns */
+	size_t n_lively;            /* watches that probe */
 	bool is_draining;
 	void (*drained)(void *ctx);
 	void *drained_ctx; /* borrow */

@@ -197,6 +197,8 @@ static void close_all(struct imap_watch *watch)
 	}
 	watch->retry_at_ms = 0;
 	watch->is_left = false;
+	watch->lively_until_ms = 0;
+	watch_line_settle(watch);
 }
 
 static void open_anew(struct imap_watch *watch)
@@ -275,6 +277,7 @@ static void go_down(struct imap_watch *watch)
 static void go_up(struct imap_watch *watch)
 {
 	forget_news(watch);
+	watch->lively_until_ms = 0; /* what came until now was the beginning */
 	set_state(watch, WATCH_UP);
 	if (watch->up_at_ms == 0) {
 		watch->up_at_ms = watch_now_ms(watch);
@@ -291,6 +294,7 @@ static void tell_news(struct imap_watch *watch)
 	watch->news = NULL;
 	watch->n_news = watch->news_size = 0;
 	watch->is_listed = false;
+	watch_schedule(watch);
 	if (is_listed) {
 		watch->events->listed(watch->ctx);
 	}
@@ -340,6 +344,7 @@ void watch_schedule(struct imap_watch *watch)
 {
 	uint64_t due_ms = UINT64_MAX;
 
+	watch_line_settle(watch);
 	if (watch->state != WATCH_STARTING && watch->state != WATCH_UP) {
 		return;
 	}
@@ -368,6 +373,7 @@ static void on_tick(struct gp_timer *timer)
 		open_anew(watch);
 		return;
 	}
+	watch_line_settle(watch);
 	for (size_t i = 0; i < GP_WATCH_SESSIONS; i++) {
 		watch_line_tick(&watch->lines[i]);
 	}

@@ -101,6 +101,8 @@ struct imap_watch {
 	uint64_t retry_at_ms; /* BY_POLLING: asks for a session again; 0: never */
 	unsigned n_failures;
 	uint64_t up_at_ms;
+	uint64_t lively_until_ms; /* BY_NOTIFY: it probes until then */
+	bool is_lively;           /* counted in the pool */
 
 	/* what is told with the next turn */
 	struct watch_news *news; /* own */
@@ -140,6 +142,8 @@ void watch_line_forget(struct watch_line *line);
 void watch_line_begin(struct watch_line *line);
 /* Goes on in IDLE, when nothing else is under way on it. */
 void watch_line_resume(struct watch_line *line);
+/* Looks whether it probes, and how many do. */
+void watch_line_settle(struct imap_watch *watch);
 /* When tick() is to be called; UINT64_MAX: not for itself. */
 uint64_t watch_line_due_ms(const struct watch_line *line);
 void watch_line_tick(struct watch_line *line);

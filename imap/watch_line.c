@@ -9,9 +9,15 @@
  * IDLE; where nothing came for GP_WATCH_SILENT_MS, or nothing was sent for
  * GP_WATCH_RENEW_MS, IDLE is begun anew or a NOOP sent, and the session's own silence
  * timer judges.
+ *
+ * Dovecot waits half a second for more before it tells (mailbox-list-notify has no
+ * setting for it), but tells at once what it knows when a command comes. So after a
+ * change, when more are likely, NOOPs *probe* for the next one, for a while, and as often
+ * as the budget of the pool permits.
  */
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "imap/utf7.h"
 #include "imap/watch_internal.h"
 
@@ -158,6 +164,41 @@ static void on_notified(void *ctx, const struct gp_error *error)
 	}
 }
 
+static void notify(struct watch_line *line)
+{
+	line->call = imap_notify_start(session_of(line), on_notified, line);
+	if (!line->call) {
+		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
+static void on_unselected(void *ctx, const struct gp_error *error)
+{
+	struct watch_line *line = ctx;
+
+	line->call = NULL;
+	if (is_lost(line)) {
+		return;
+	}
+	if (error) {
+		line->watch->cannot_notify = true;
+		watch_line_begin(line);
+		return;
+	}
+	pool_tenant_note_mailbox(line->lease, SPAN_NIL);
+	notify(line);
+}
+
+/* A session that served leases has their mailbox selected, and of that one NOTIFY does not
+ * tell (RFC 5465 section 6.1): it would be the one that is read most. */
+static void unselect(struct watch_line *line)
+{
+	line->call = imap_unselect_start(session_of(line), on_unselected, line);
+	if (!line->call) {
+		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
 void watch_line_forget(struct watch_line *line)
 {
 	imap_call_cancel(&line->call);
@@ -175,9 +216,10 @@ void watch_line_begin(struct watch_line *line)
 	line->sent_at_ms = watch_now_ms(watch);
 	if (imap_session_can(session, IMAP_CAP_NOTIFY) && !watch->cannot_notify) {
 		watch->manner = WATCH_BY_NOTIFY;
-		line->call = imap_notify_start(session, on_notified, line);
-		if (!line->call) {
-			watch_fail_with(watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+		if (imap_session_selected(session)->mailbox) {
+			unselect(line);
+		} else {
+			notify(line);
 		}
 	} else if (imap_session_can(session, IMAP_CAP_IDLE) && !watch->cannot_idle &&
 		   (watch->is_all || watch->n_names > 0)) {
@@ -196,7 +238,8 @@ static bool decode(struct span raw, struct gp_buffer *name)
 	if (span_equal_text_nocase(raw, "INBOX")) {
 		return gp_buffer_append(name, SPAN_LIT("INBOX")) == GP_OK;
 	}
-	return imap_utf7_decode(raw, name) == GP_OK || gp_buffer_append(name, raw) == GP_OK;
+	bool is_repaired;
+	return imap_utf7_decode(raw, name) == GP_OK || utf8_append_repaired(name, raw, &is_repaired) == GP_OK;
 }
 
 static void on_status(struct watch_line *line, const struct imap_status *status)
@@ -223,8 +266,10 @@ static void on_untagged(void *ctx, const struct imap_response *response)
 
 	if (watch->manner == WATCH_BY_NOTIFY) {
 		if (response->type == IMAP_RESPONSE_STATUS) {
+			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
 			on_status(line, &response->status);
 		} else if (response->type == IMAP_RESPONSE_LIST) {
+			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
 			watch_note_listed(watch);
 		} else if (response->type == IMAP_RESPONSE_CONDITION &&
 			   span_equal_text_nocase(response->code.name, "NOTIFICATIONOVERFLOW")) {
@@ -328,12 +373,34 @@ void watch_line_close(struct watch_line *line)
 
 /* ---- time ---- */
 
+void watch_line_settle(struct imap_watch *watch)
+{
+	bool is_lively = watch->state == WATCH_UP && watch->manner == WATCH_BY_NOTIFY &&
+			 watch_now_ms(watch) < watch->lively_until_ms;
+
+	if (is_lively != watch->is_lively) {
+		watch->is_lively = is_lively;
+		watch->pool->n_lively += is_lively ? 1 : (size_t)-1;
+	}
+}
+
+/* From the last thing that was sent to the next. */
+static uint64_t pause_ms(const struct imap_watch *watch)
+{
+	uint64_t fair_ms = watch->pool->n_lively * 1000 / GP_WATCH_PROBES_S;
+
+	if (!watch->is_lively || fair_ms > GP_WATCH_MAX_PROBE_MS) {
+		return GP_WATCH_RENEW_MS;
+	}
+	return fair_ms > GP_WATCH_PROBE_MS ? fair_ms : GP_WATCH_PROBE_MS;
+}
+
 uint64_t watch_line_due_ms(const struct watch_line *line)
 {
 	if (!line->lease || !line->is_told || line->call) {
 		return UINT64_MAX;
 	}
-	uint64_t renew_ms = line->sent_at_ms + GP_WATCH_RENEW_MS;
+	uint64_t renew_ms = line->sent_at_ms + pause_ms(line->watch);
 	uint64_t heard_ms = imap_session_last_received_ms(session_of(line));
 	uint64_t silent_ms = (heard_ms > line->sent_at_ms ? heard_ms : line->sent_at_ms) + GP_WATCH_SILENT_MS;
 	uint64_t due_ms = renew_ms < silent_ms ? renew_ms : silent_ms;

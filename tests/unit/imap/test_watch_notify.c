@@ -164,14 +164,83 @@ static void test_renewed(void **state)
 	watch_mailboxes(NULL, NULL, NULL);
 	come_up(0);
 	fake_turn(net, GP_WATCH_SILENT_MS - 1000);
-	fake_feed(at(0), "* STATUS Work (HIGHESTMODSEQ 9)\r\n");
-	expect_told("Work m=0 n=0 h=9;");
+	fake_feed(at(0), "* OK Still here\r\n");
+	expect_told("");
 	fake_turn(net, GP_WATCH_RENEW_MS - GP_WATCH_SILENT_MS + 999);
 	fake_expect_nothing(at(0));
 	fake_turn(net, 1);
 	fake_expect(at(0), "NOOP");
 	fake_reply(at(0), "$ OK\r\n");
 	stop_watch();
+	log_out(0);
+	finish();
+}
+
+/* Where changes come, the next is asked for: a server may wait for more before it tells. */
+static void test_probes(void **state)
+{
+	(void)state;
+	uint64_t until_ms;
+
+	begin(4, 100);
+	watch_mailboxes(NULL, NULL, NULL);
+	come_up(0);
+	fake_turn(net, 10 * GP_WATCH_PROBE_MS);
+	fake_expect_nothing(at(0));
+	fake_feed(at(0), "* STATUS Work (HIGHESTMODSEQ 9)\r\n");
+	expect_told("Work m=0 n=0 h=9;");
+	fake_expect(at(0), "NOOP"); /* the last thing was sent long ago */
+	fake_reply(at(0), "$ OK\r\n");
+	fake_turn(net, GP_WATCH_PROBE_MS - 1);
+	fake_expect_nothing(at(0));
+	fake_turn(net, 1);
+	fake_expect(at(0), "NOOP");
+	/* one at a time */
+	fake_turn(net, 10 * GP_WATCH_PROBE_MS);
+	fake_expect_nothing(at(0));
+	fake_reply(at(0), "* STATUS Work (HIGHESTMODSEQ 10)\r\n$ OK\r\n");
+	expect_told("Work m=0 n=0 h=10;");
+	until_ms = fake_now_ms(net) + GP_WATCH_LIVELY_MS;
+	assert_int_equal(pool->n_lively, 1);
+	fake_expect(at(0), "NOOP");
+	while (fake_now_ms(net) + GP_WATCH_PROBE_MS < until_ms) {
+		fake_reply(at(0), "$ OK\r\n");
+		fake_turn(net, GP_WATCH_PROBE_MS);
+		fake_expect(at(0), "NOOP");
+	}
+	fake_reply(at(0), "$ OK\r\n");
+	/* and then it is quiet again */
+	fake_turn(net, 60000);
+	fake_expect_nothing(at(0));
+	assert_int_equal(pool->n_lively, 0);
+	stop_watch();
+	finish();
+}
+
+/* However many watches there are, and none where it would not help. */
+static void test_budget_of_probes(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes(NULL, NULL, NULL);
+	come_up(0);
+	pool->n_lively = 99; /* with this one 100: 400 a second are one each 250 ms */
+	fake_feed(at(0), "* LIST () \"/\" New\r\n");
+	expect_told("listed;");
+	fake_turn(net, 250);
+	fake_expect(at(0), "NOOP");
+	fake_reply(at(0), "$ OK\r\n");
+	fake_turn(net, 249);
+	fake_expect_nothing(at(0));
+	fake_turn(net, 1);
+	fake_expect(at(0), "NOOP");
+	pool->n_lively = 200;
+	fake_reply(at(0), "$ OK\r\n");
+	fake_turn(net, 10000);
+	fake_expect_nothing(at(0));
+	pool->n_lively = 1;
+	stop_watch();
+	assert_int_equal(pool->n_lively, 0);
 	log_out(0);
 	finish();
 }
@@ -550,6 +619,8 @@ int main(void)
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_renewed),
+		cmocka_unit_test(test_probes),
+		cmocka_unit_test(test_budget_of_probes),
 		cmocka_unit_test(test_logs_in_anew),
 		cmocka_unit_test(test_back_off),
 		cmocka_unit_test(test_credential_refused),
