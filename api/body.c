@@ -109,25 +109,34 @@ static bool is_from_browser(struct api_exchange *exchange)
 	       !span_is_nil(exchange->ops->header(exchange, "Sec-Fetch-Site"));
 }
 
+const char *api_body_json_fault(struct api_exchange *exchange)
+{
+	bool is_other_charset;
+	struct span type = media_type(exchange->ops->header(exchange, "Content-Type"), &is_other_charset);
+	bool is_form = span_equal_text_nocase(type, "application/x-www-form-urlencoded");
+
+	if (!span_is_nil(exchange->ops->header(exchange, "Content-Encoding"))) {
+		return "a Content-Encoding is not accepted in requests";
+	}
+	if (is_other_charset) {
+		return "JSON must be in UTF-8";
+	}
+	if (is_form && is_from_browser(exchange)) {
+		return "from a browser the type must be application/json or application/merge-patch+json";
+	}
+	if (!is_form && !span_equal_text_nocase(type, "application/json") &&
+	    !span_equal_text_nocase(type, "application/merge-patch+json")) {
+		return "the type must be application/json or application/merge-patch+json";
+	}
+	return NULL;
+}
+
 /* False: 415 has been replied. */
 static bool check_type(struct api_exchange *exchange)
 {
 	struct span value = exchange->ops->header(exchange, "Content-Type");
-	bool is_other_charset;
-	struct span type = media_type(value, &is_other_charset);
-	bool is_form = span_equal_text_nocase(type, "application/x-www-form-urlencoded");
-	const char *why = NULL;
+	const char *why = api_body_json_fault(exchange);
 
-	if (!span_is_nil(exchange->ops->header(exchange, "Content-Encoding"))) {
-		why = "a Content-Encoding is not accepted in requests";
-	} else if (is_other_charset) {
-		why = "JSON must be in UTF-8";
-	} else if (is_form && is_from_browser(exchange)) {
-		why = "from a browser the type must be application/json or application/merge-patch+json";
-	} else if (!is_form && !span_equal_text_nocase(type, "application/json") &&
-		   !span_equal_text_nocase(type, "application/merge-patch+json")) {
-		why = "the type must be application/json or application/merge-patch+json";
-	}
 	if (why) {
 		api_header_add(exchange, exchange->method == API_PATCH ? "Accept-Patch" : "Accept",
 			       "application/merge-patch+json, application/json");

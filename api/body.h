@@ -19,6 +19,9 @@
  * (400, 413, 415 or 503), and the exchange must not be touched any more. */
 json_t *api_body_object(struct api_exchange *exchange);
 
+/* NULL: the request's type is one of those above. Else why it is not. */
+const char *api_body_json_fault(struct api_exchange *exchange);
+
 /* The pure part of it: any bytes to an object. GP_INVALID (and `error` says what and
  * where), GP_NO_MEMORY. */
 enum gp_status api_body_parse(struct span bytes, json_t **object_out, struct gp_error *error) GP_MUST_USE;

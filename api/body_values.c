@@ -421,7 +421,7 @@ static void fetch_next(struct api_body_values *values)
 	values->group_end = group_end(values, values->group_first);
 
 	size_t n = values->group_end - values->group_first;
-	struct imap_section_spec *sections = gp_arena_array(&values->job->exchange->arena, n, sizeof *sections);
+	struct imap_section_spec *sections = calloc(n, sizeof *sections);
 	struct imap_uidset uids;
 	imap_uidset_init(&uids);
 	if (sections && gather(values, &uids) == GP_OK) {
@@ -441,6 +441,7 @@ static void fetch_next(struct api_body_values *values)
 		values->job->call = imap_fetch_start(api_job_session(values->job), &spec, on_row, on_fetched, values);
 	}
 	imap_uidset_deinit(&uids);
+	free(sections);
 	api_job_started(values->job, values->job->call);
 }
 

@@ -95,11 +95,15 @@ struct api_exchange {
 	/* the reply: filled by this room */
 	struct api_header headers[API_MAX_REPLY_HEADERS];
 	size_t n_headers;
-	uint64_t queue_us, imap_us;        /* for Server-Timing */
-	struct api_app *app;               /* borrow: set by api_handle(); whoever replies without it sets it */
-	bool is_pretty;                    /* ?pretty=1 */
-	bool is_streaming;                 /* stream_begin() was called: a failure can only break it off */
-	bool is_outcome_unknown;           /* a write was sent and its answer lost: the problem says so */
+	uint64_t queue_us, imap_us; /* for Server-Timing */
+	struct api_app *app;        /* borrow: set by api_handle(); whoever replies without it sets it */
+	bool is_pretty;             /* ?pretty=1 */
+	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
+	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
+	/* For the problem of a precondition that failed: what there is now, as JSON, and its
+	 * tag. In the arena; NIL and NULL: not known. */
+	struct span current;
+	const char *current_etag;
 	uint64_t n_json_failures;          /* see api_json_set() */
 	struct api_idempotent *idempotent; /* link: the Idempotency-Key that it holds; see api/idempotency.h */
 

@@ -255,6 +255,18 @@ void api_filter_deinit(struct api_filter *filter)
 	imap_uidset_deinit(&filter->uids);
 }
 
+const char *api_filter_missing(const struct api_filter *filter, const struct imap_session *session)
+{
+	if (filter->needs_modseq && !imap_session_selected(session)->has_modseq) {
+		return "changedSince";
+	}
+	if (filter->needs_threadid && !imap_session_can(session, IMAP_CAP_OBJECTID) &&
+	    !imap_session_can(session, IMAP_CAP_GMAIL)) {
+		return "threadId";
+	}
+	return NULL;
+}
+
 /* ---- rows ---- */
 
 bool api_filter_tests_rows(const struct api_filter *filter)

@@ -32,6 +32,9 @@ bool api_filter_is_body_choice(struct span value, bool *text_out, bool *html_out
 void api_filter_read(struct api_query *query, struct api_filter *filter_out);
 void api_filter_deinit(struct api_filter *filter);
 
+/* The parameter that this server cannot search by in the selected mailbox; NULL: none. */
+const char *api_filter_missing(const struct api_filter *filter, const struct imap_session *session);
+
 /* Whether rows must be tested one by one, and what FETCH items that needs. */
 bool api_filter_tests_rows(const struct api_filter *filter);
 unsigned api_filter_items(const struct api_filter *filter);

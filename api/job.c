@@ -48,6 +48,9 @@ static void count_wait(struct api_job *job)
 
 static void stop_work(struct api_job *job, bool is_suspect)
 {
+	if (job->handler->stop) {
+		job->handler->stop(job);
+	}
 	for (size_t i = 0; i < sizeof job->beside / sizeof job->beside[0]; i++) {
 		imap_call_cancel(&job->beside[i]);
 	}
@@ -95,9 +98,10 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		va_end(args);
 		told = text;
 	}
-	if (job->so_far) {
+	const char *before = job->so_far ? job->so_far : job->doing;
+	if (before) {
 		const char *why = error && error->text[0] != '\0' ? error->text : api_problem_title(problem);
-		snprintf(whole, sizeof whole, "%s; then: %s", job->so_far, told ? told : why);
+		snprintf(whole, sizeof whole, "%s%s%s", before, job->so_far ? "; then: " : ": ", told ? told : why);
 		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
@@ -119,7 +123,8 @@ static bool waits_for_reader(const struct api_job *job)
 static void on_deadline(struct gp_timer *timer)
 {
 	struct api_job *job = timer->ctx;
-	bool is_running = job->call || job->stream || job->append || job->beside[0] || job->beside[1];
+	bool is_running = job->call || job->stream || job->append || job->beside[0] || job->beside[1] ||
+			  (job->has_run && job->wait_started_us != 0);
 	struct gp_error error = {0};
 
 	if (job->report_less) {
@@ -152,6 +157,28 @@ static bool is_answer_lost(const struct gp_error *error)
 	       error->status == GP_TLS || error->status == GP_IO;
 }
 
+static void fail_lost(struct api_job *job)
+{
+	struct gp_error error = job->lost;
+
+	job->report_less = NULL;
+	job->exchange->is_outcome_unknown = true;
+	api_job_fail(job, api_problem_of(&error), &error, NULL);
+}
+
+/* The answer of a write was lost: what another session sees may tell what became of it. */
+static void start_probe(struct api_job *job, const struct gp_error *error)
+{
+	void (*probe)(struct api_job * job_) = job->probe;
+
+	gp_log(GP_LOG_DEBUG, "http", "req=%s probe: %s", job->exchange->request_id, gp_status_name(error->status));
+	job->probe = NULL;
+	job->lost = *error;
+	count_wait(job);
+	stop_work(job, false);
+	api_job_report_from(job, job->mailbox_name, probe, fail_lost);
+}
+
 static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 {
 	/* what ends here may own the text */
@@ -175,6 +202,10 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		job->is_moved = false;
 		job->next = NULL;
 		start_lease(job);
+		return;
+	}
+	if (job->probe && job->is_committed && error.status == GP_LOST) {
+		start_probe(job, &error);
 		return;
 	}
 	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed && is_answer_lost(&error);
@@ -240,7 +271,7 @@ static void on_roles(void *ctx, const struct gp_error *error, const struct imap_
 		return;
 	}
 	const char *role = job->spec.mailbox.role;
-	const struct imap_mailbox *mailbox = api_role_mailbox(role, mailboxes, n_mailboxes);
+	const struct imap_mailbox *mailbox = api_role_mailbox(job->app->roles, role, mailboxes, n_mailboxes);
 	if (!mailbox) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", role);
 		return;
@@ -300,8 +331,10 @@ static void on_fresh(void *ctx, const struct gp_error *error)
  */
 static void freshen(struct api_job *job)
 {
-	/* What is uploaded reads nothing. */
-	if (place_of(job).is_alone || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	/* What is uploaded reads nothing, nor does what only names its mailbox. */
+	bool reads_nothing = place_of(job).is_alone || (job->spec.is_named_only && !job->is_moved);
+
+	if (reads_nothing || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}
@@ -347,6 +380,7 @@ static void start_lease(struct api_job *job)
 		.is_write = place.is_write,
 		.is_bulk = place.is_bulk,
 		.is_alone = place.is_alone,
+		.is_fresh_view = job->spec.is_fresh_view && !is_role_open(job),
 		.deadline_at_ms = job->deadline.at_ms,
 	};
 
@@ -379,6 +413,20 @@ void api_job_report_from(struct api_job *job, struct span mailbox, void (*report
 	job->is_moved = true;
 	job->report = report;
 	job->report_less = report_less;
+	start_lease(job);
+}
+
+void api_job_park(struct api_job *job)
+{
+	count_wait(job);
+	stop_work(job, false);
+	gp_timer_stop(&job->deadline);
+}
+
+void api_job_resume(struct api_job *job)
+{
+	job->n_tries = 0;
+	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 	start_lease(job);
 }
 

@@ -26,7 +26,10 @@ struct api_job;
 struct api_job_handler {
 	void (*run)(struct api_job *job);
 	void (*reset)(struct api_job *job); /* may be NULL */
-	void (*free)(struct api_job *job);  /* frees heap memory of the handler; may be NULL */
+	/* Before the lease ends: cancels what the handler has started on the session beside
+	 * the calls in struct api_job; may be NULL, may come when nothing runs. */
+	void (*stop)(struct api_job *job);
+	void (*free)(struct api_job *job); /* frees heap memory of the handler; may be NULL */
 };
 
 /* A mailbox as the caller names it. */
@@ -41,6 +44,7 @@ struct api_job_spec {
 	bool is_bulk;
 	bool is_alone;        /* a bulk lease that nobody joins */
 	bool is_named_only;   /* the mailbox is named, but not selected */
+	bool is_fresh_view;   /* as in struct imap_lease_spec */
 	bool has_uidvalidity; /* 410 when the mailbox has another */
 	uint32_t uidvalidity;
 };
@@ -76,9 +80,18 @@ struct api_job {
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
 	const char *so_far;
+	/* borrow, in the arena: what it is at, NULL: what the request asks for. A problem begins
+	 * with it: "attachments[2].source". */
+	const char *doing;
 	struct api_job_place place;        /* where it was moved to */
 	void (*next)(struct api_job *job); /* what goes on there; NULL: it was not moved, or has arrived */
 	bool is_moved;
+	/* A write that was sent (is_committed) may be looked for when its answer is lost: called
+	 * once, on another session that has the mailbox open for reading. What shows that it was
+	 * done is replied to as usual; what does not, by report_less(): the outcome stays
+	 * unknown, as the server may still be at it. NULL: there is nothing to look for. */
+	void (*probe)(struct api_job *job);
+	struct gp_error lost; /* what became of the answer, while the probe runs */
 	/* set by api_job_report_from() */
 	void (*report)(struct api_job *job);
 	void (*report_less)(struct api_job *job);
@@ -123,6 +136,13 @@ void api_job_report_from(struct api_job *job, struct span mailbox, void (*report
 			 void (*report_less)(struct api_job *job));
 /* The client is waited for, not the server: api_job_touch() starts the deadline again. */
 void api_job_pause(struct api_job *job);
+/*
+ * Waiting for something that is not an answer: the lease ends, and with it all calls; no
+ * deadline runs, and nothing happens until the handler ends the job or resumes it. Then a
+ * lease is taken as at first, under a deadline of its own, and run() comes again.
+ */
+void api_job_park(struct api_job *job);
+void api_job_resume(struct api_job *job);
 /* For streams: the deadline from now on counts from the last progress. Also brings
  * Server-Timing up to date: call it before api_stream_begin(). */
 void api_job_touch(struct api_job *job);

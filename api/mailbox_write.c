@@ -88,6 +88,16 @@ static enum gp_status write_json(struct api_exchange *exchange, const json_t *ma
 	return status == GP_OK ? api_etag_of_bytes(gp_buffer_span(body_out), etag_out) : status;
 }
 
+/* For the problem: the mailbox as it is, and its tag as GET gives it. */
+static void keep_current(struct mailbox_write *self, struct span body, const char *etag)
+{
+	struct api_exchange *exchange = job_of(self)->exchange;
+
+	if (gp_arena_copy(&exchange->arena, body, &exchange->current)) {
+		exchange->current_etag = gp_arena_strdup(&exchange->arena, span_of(etag));
+	}
+}
+
 /* True: If-Match has the tag of the mailbox as GET shows it, indented or not. False: a
  * problem has been replied. */
 static bool is_matched(struct mailbox_write *self)
@@ -99,8 +109,11 @@ static bool is_matched(struct mailbox_write *self)
 		struct gp_buffer body;
 		char etag[API_ETAG_SIZE];
 		status = write_json(job_of(self)->exchange, self->one.found, pretty == 1, &body, etag);
-		gp_buffer_deinit(&body);
 		is_allowed = status == GP_OK && api_match_allows(self->if_match, etag);
+		if (status == GP_OK && !is_allowed && (pretty == 1) == job_of(self)->exchange->is_pretty) {
+			keep_current(self, gp_buffer_span(&body), etag);
+		}
+		gp_buffer_deinit(&body);
 	}
 	if (status != GP_OK) {
 		api_job_fail(job_of(self), API_PROBLEM_UNAVAILABLE, NULL, "out of memory");

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "api/fields.h"
+#include "api/json.h"
 #include "api/role.h"
 #include "api/router.h"
 #include "api/state.h"
@@ -48,9 +49,7 @@ static const char *const field_names[] = {
 #undef X
 };
 
-#define STATE_ITEMS                                                                                                    \
-	(IMAP_STATUS_UIDVALIDITY | IMAP_STATUS_HIGHESTMODSEQ | IMAP_STATUS_UIDNEXT | IMAP_STATUS_MESSAGES |            \
-	 IMAP_STATUS_UNSEEN)
+#define STATE_ITEMS (IMAP_STATUS_UIDVALIDITY | IMAP_STATUS_HIGHESTMODSEQ | IMAP_STATUS_UIDNEXT)
 
 /* What each member needs of STATUS. */
 static const unsigned field_items[N_FIELDS] = {
@@ -132,21 +131,17 @@ static json_t *modseq_text(const struct imap_mailbox *mailbox)
 	return is_known && status->highestmodseq != 0 ? api_json_number_string(status->highestmodseq) : json_null();
 }
 
-static json_t *state_text(const struct imap_mailbox *mailbox)
+static json_t *state_text(const struct imap_mailbox *mailbox, bool has_qresync)
 {
 	const struct imap_status *status = &mailbox->status;
-	const unsigned counts = IMAP_STATUS_UIDNEXT | IMAP_STATUS_MESSAGES | IMAP_STATUS_UNSEEN;
-	char text[API_STATE_SIZE];
-	const struct api_state state = {
-		.uidvalidity = (status->items & IMAP_STATUS_UIDVALIDITY) != 0 ? status->uidvalidity : 0,
-		.uidnext = status->uidnext,
-		.total = status->messages,
-		.unread = status->unseen,
-		.has_counts = (status->items & counts) == counts,
-		.highestmodseq = (status->items & IMAP_STATUS_HIGHESTMODSEQ) != 0 ? status->highestmodseq : 0,
-	};
+	const unsigned items = IMAP_STATUS_UIDVALIDITY | IMAP_STATUS_HIGHESTMODSEQ | IMAP_STATUS_UIDNEXT;
+	bool is_known = mailbox->has_status && (status->items & items) == items;
+	char text[API_STATE_LISTED_SIZE];
 
-	return mailbox->has_status && api_state_write(&state, text) ? json_string(text) : json_null();
+	return is_known && api_state_write_listed(has_qresync, status->uidvalidity, status->highestmodseq,
+						  status->uidnext, text)
+		       ? json_string(text)
+		       : json_null();
 }
 
 static json_t *href_text(struct gp_arena *arena, const struct imap_mailbox *mailbox)
@@ -156,9 +151,17 @@ static json_t *href_text(struct gp_arena *arena, const struct imap_mailbox *mail
 	return href ? json_string(href) : NULL;
 }
 
-static json_t *member(enum field field, const struct imap_mailbox *mailbox, const struct api_role *role, int children,
-		      struct gp_arena *arena)
+/* A mailbox, and what is told of it that is not in its own LIST row. */
+struct told {
+	const struct imap_mailbox *mailbox;
+	const struct api_role *role;
+	int children; /* as has_children() */
+	bool has_qresync;
+};
+
+static json_t *member(enum field field, const struct told *told, struct gp_arena *arena)
 {
+	const struct imap_mailbox *mailbox = told->mailbox;
 	const struct imap_status *status = &mailbox->status;
 
 	switch (field) {
@@ -171,15 +174,15 @@ static json_t *member(enum field field, const struct imap_mailbox *mailbox, cons
 	case FIELD_DELIMITER:
 		return mailbox->delimiter ? api_json_text(span_make(&mailbox->delimiter, 1)) : json_null();
 	case FIELD_ROLE:
-		return role_text(role->role);
+		return role_text(told->role->role);
 	case FIELD_ROLE_SOURCE:
-		return role_text(role->source);
+		return role_text(told->role->source);
 	case FIELD_IS_SUBSCRIBED:
 		return json_boolean((mailbox->attributes & IMAP_MAILBOX_SUBSCRIBED) != 0);
 	case FIELD_IS_SELECTABLE:
 		return json_boolean((mailbox->attributes & IMAP_MAILBOX_NOSELECT) == 0);
 	case FIELD_HAS_CHILDREN:
-		return tristate(children);
+		return tristate(told->children);
 	case FIELD_TOTAL_EMAILS:
 		return status_number(mailbox, IMAP_STATUS_MESSAGES, status->messages);
 	case FIELD_UNREAD_EMAILS:
@@ -193,7 +196,7 @@ static json_t *member(enum field field, const struct imap_mailbox *mailbox, cons
 	case FIELD_HIGHESTMODSEQ:
 		return modseq_text(mailbox);
 	case FIELD_STATE:
-		return state_text(mailbox);
+		return state_text(mailbox, told->has_qresync);
 	case FIELD_MY_RIGHTS:
 		return api_json_text(mailbox->my_rights);
 	case FIELD_HREF:
@@ -204,13 +207,11 @@ static json_t *member(enum field field, const struct imap_mailbox *mailbox, cons
 	return NULL;
 }
 
-static void set_members(json_t *object, uint64_t fields, const struct imap_mailbox *mailbox,
-			const struct api_role *role, int children, struct gp_arena *arena)
+static void set_members(json_t *object, uint64_t fields, const struct told *told, struct gp_arena *arena)
 {
 	for (unsigned field = 0; field < N_FIELDS; field++) {
 		if (api_fields_has(fields, field)) {
-			api_json_set(object, field_names[field],
-				     member((enum field)field, mailbox, role, children, arena));
+			api_json_set(object, field_names[field], member((enum field)field, told, arena));
 		}
 	}
 }
@@ -254,6 +255,14 @@ static bool has_child_among(const struct imap_mailbox *mailbox, const struct spa
 	return span_equal(head, name) && sorted[low].ptr[name.len] == mailbox->delimiter;
 }
 
+/* As has_children(), by the other names where the server does not say. */
+static int find_children(const struct imap_mailbox *mailbox, const struct span *sorted, size_t n_sorted)
+{
+	int children = has_children(mailbox);
+
+	return children < 0 ? has_child_among(mailbox, sorted, n_sorted) : children;
+}
+
 /* All names, sorted; free() it. NULL when memory ends. */
 static struct span *sort_names(const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
@@ -287,6 +296,11 @@ static bool is_wanted(const struct mailboxes_job *self, const struct imap_mailbo
 	return span_equal(parent, self->parent) || (is_inbox(parent) && is_inbox(self->parent));
 }
 
+static bool job_has_qresync(const struct api_job *job)
+{
+	return imap_session_has_qresync(api_job_session(job));
+}
+
 static json_t *list_json(const struct mailboxes_job *self, const struct imap_mailbox *mailboxes, size_t n_mailboxes,
 			 struct gp_arena *arena)
 {
@@ -295,19 +309,19 @@ static json_t *list_json(const struct mailboxes_job *self, const struct imap_mai
 	json_t *list = roles && sorted ? json_array() : NULL;
 
 	if (list) {
-		api_roles_assign(mailboxes, n_mailboxes, roles);
+		api_roles_assign(self->one.job.app->roles, mailboxes, n_mailboxes, roles);
 	}
 	for (size_t i = 0; list && i < n_mailboxes; i++) {
 		const struct imap_mailbox *mailbox = &mailboxes[i];
 		if (!is_wanted(self, mailbox, &roles[i])) {
 			continue;
 		}
-		int children = has_children(mailbox);
-		if (children < 0) {
-			children = has_child_among(mailbox, sorted, n_mailboxes);
-		}
+		const struct told told = {.mailbox = mailbox,
+					  .role = &roles[i],
+					  .children = find_children(mailbox, sorted, n_mailboxes),
+					  .has_qresync = job_has_qresync(&self->one.job)};
 		json_t *object = json_object();
-		set_members(object, self->one.fields, mailbox, &roles[i], children, arena);
+		set_members(object, self->one.fields, &told, arena);
 		api_json_append(list, object);
 	}
 	free(roles);
@@ -398,13 +412,12 @@ static void on_others(void *ctx, const struct gp_error *error, const struct imap
 		return;
 	}
 	if (mailbox) {
-		api_roles_assign(mailboxes, n_mailboxes, roles);
-		int children = has_children(mailbox);
-		if (children < 0) {
-			children = has_child_among(mailbox, sorted, n_mailboxes);
-		}
-		set_members(self->found, self->open, mailbox, &roles[mailbox - mailboxes], children,
-			    &self->job.exchange->arena);
+		api_roles_assign(self->job.app->roles, mailboxes, n_mailboxes, roles);
+		const struct told told = {.mailbox = mailbox,
+					  .role = &roles[mailbox - mailboxes],
+					  .children = find_children(mailbox, sorted, n_mailboxes),
+					  .has_qresync = job_has_qresync(&self->job)};
+		set_members(self->found, self->open, &told, &self->job.exchange->arena);
 	}
 	free(roles);
 	free(sorted);
@@ -417,7 +430,7 @@ static uint64_t open_fields(const struct api_mailbox_job *self, const struct ima
 	const uint64_t role_fields = (uint64_t)1 << FIELD_ROLE | (uint64_t)1 << FIELD_ROLE_SOURCE;
 	uint64_t open = 0;
 
-	if (!is_inbox(mailbox->name) && api_role_is_candidate(mailbox)) {
+	if (!is_inbox(mailbox->name) && api_role_is_candidate(self->job.app->roles, mailbox)) {
 		open |= role_fields;
 	}
 	if (has_children(mailbox) < 0) {
@@ -443,9 +456,13 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	self->is_subscribed = (mailbox->attributes & IMAP_MAILBOX_SUBSCRIBED) != 0;
 	/* alone it gets the role that it is a candidate for, and so is right for INBOX and
 	 * for what is none; the others are open */
-	api_roles_assign(mailbox, 1, &role);
+	api_roles_assign(self->job.app->roles, mailbox, 1, &role);
+	const struct told told = {.mailbox = mailbox,
+				  .role = &role,
+				  .children = has_children(mailbox),
+				  .has_qresync = job_has_qresync(&self->job)};
 	self->found = json_object();
-	set_members(self->found, self->fields, mailbox, &role, has_children(mailbox), &self->job.exchange->arena);
+	set_members(self->found, self->fields, &told, &self->job.exchange->arena);
 	self->open = open_fields(self, mailbox);
 	if (self->open == 0) {
 		self->on_mailbox(self);
@@ -462,7 +479,8 @@ static void on_role(void *ctx, const struct gp_error *error, const struct imap_m
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	const struct imap_mailbox *mailbox = api_role_mailbox(self->ref.role, mailboxes, n_mailboxes);
+	const struct imap_mailbox *mailbox =
+		api_role_mailbox(self->job.app->roles, self->ref.role, mailboxes, n_mailboxes);
 	if (!mailbox) {
 		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "no mailbox has the role '%s'", self->ref.role);
 		return;
@@ -511,10 +529,34 @@ json_t *api_mailbox_unlisted(struct api_mailbox_job *self)
 {
 	const struct imap_mailbox mailbox = {.name = self->job.mailbox_name, .delimiter = self->delimiter};
 	const struct api_role role = {NULL, NULL};
+	const struct told told = {.mailbox = &mailbox, .role = &role, .children = -1};
 	json_t *object = json_object();
 
-	set_members(object, self->fields, &mailbox, &role, -1, &self->job.exchange->arena);
+	set_members(object, self->fields, &told, &self->job.exchange->arena);
 	return object;
+}
+
+json_t *api_mailbox_json(const struct imap_mailbox *mailbox, const struct api_role *role, const struct span *sorted,
+			 size_t n_sorted, bool has_qresync, struct gp_arena *arena)
+{
+	const struct told told = {.mailbox = mailbox,
+				  .role = role,
+				  .children = find_children(mailbox, sorted, n_sorted),
+				  .has_qresync = has_qresync};
+	uint64_t n_failures = api_json_failures();
+	json_t *object = json_object();
+
+	set_members(object, UINT64_MAX, &told, arena);
+	if (n_failures != api_json_failures()) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+unsigned api_mailbox_status_items(void)
+{
+	return items_of(UINT64_MAX);
 }
 
 uint64_t api_mailbox_fields_read(struct api_query *query)

@@ -10,6 +10,7 @@
 
 #include "api/job.h"
 #include "api/query.h"
+#include "api/role.h"
 
 /* Embedded as the first member of a handler's own struct. */
 struct api_mailbox_job {
@@ -36,6 +37,12 @@ void api_mailbox_read(struct api_mailbox_job *self, const struct api_mailbox_ref
 json_t *api_mailbox_take(struct api_mailbox_job *self);
 /* One that is there, though the server does not list it: new reference. */
 json_t *api_mailbox_unlisted(struct api_mailbox_job *self);
+/* One of a whole list that is at hand, with all members: new reference, NULL when memory
+ * ends. `sorted` are the list's names, ascending by their bytes. */
+json_t *api_mailbox_json(const struct imap_mailbox *mailbox, const struct api_role *role, const struct span *sorted,
+			 size_t n_sorted, bool has_qresync, struct gp_arena *arena);
+/* What its members need of STATUS. */
+unsigned api_mailbox_status_items(void);
 /* Frees what was found: for reset and free of the handler. */
 void api_mailbox_forget(struct api_mailbox_job *self);
 

@@ -6,6 +6,8 @@
 
 /* What is asked of a body of unknown length at a time. */
 #define GATHER_BYTES (64 * GP_KIB)
+/* What is made at a time of a message that is held as something else. */
+#define MADE_BYTES (16 * GP_KIB)
 
 static struct api_append *append_of(void *ctx)
 {
@@ -114,13 +116,17 @@ static bool write_octets(struct api_append *self, struct span octets)
 
 static void write_held(struct api_append *self)
 {
-	struct span rest = span_from(gp_buffer_span(&self->message), (size_t)self->n_written);
+	char made[MADE_BYTES];
 	size_t room = imap_append_room(self->job.append);
 
-	while (room > 0 && rest.len > 0) {
-		struct span piece = span_slice(rest, 0, room);
+	while (room > 0 && self->n_written < self->size) {
+		struct span piece;
+		if (self->read) {
+			piece = span_make(made, self->read(self, made, room < sizeof made ? room : sizeof made));
+		} else {
+			piece = span_slice(gp_buffer_span(&self->message), (size_t)self->n_written, room);
+		}
 		(void)write_octets(self, piece); /* what is held was compared before */
-		rest = span_from(rest, piece.len);
 		room = imap_append_room(self->job.append);
 	}
 	api_job_touch(&self->job);
@@ -513,13 +519,13 @@ static bool enter(struct api_append *self)
 static void start(struct api_append *self)
 {
 	struct api_request *request = self->request;
-	bool is_selected = self->prepare != NULL && !self->is_prepared_alone;
+	bool is_prepared = self->prepare != NULL && !self->is_prepared_alone;
 	const struct api_job_spec spec = {
 		.mailbox = request->mailbox,
 		.is_write = true,
-		.is_bulk = !is_selected,
-		.is_alone = !is_selected,
-		.is_named_only = !is_selected,
+		.is_bulk = !is_prepared,
+		.is_alone = !is_prepared,
+		.is_named_only = !is_prepared || self->is_unselected,
 		.has_uidvalidity = request->has_uidvalidity,
 		.uidvalidity = request->uidvalidity,
 	};
@@ -641,16 +647,6 @@ static struct span media_type(struct api_exchange *exchange)
 /* False: a problem has been replied. */
 static bool check_body(struct api_exchange *exchange)
 {
-	struct span type = media_type(exchange);
-
-	if (!exchange->is_upload || !span_equal_text_nocase(type, "message/rfc822")) {
-		bool is_post = exchange->method == API_POST;
-		api_header_add(exchange, "Accept", is_post ? "message/rfc822, application/mbox" : "message/rfc822");
-		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL,
-				  "Content-Type is '%s': a message is taken as message/rfc822%s",
-				  api_excerpt(type).text, is_post ? ", and many as application/mbox" : "");
-		return false;
-	}
 	if (!span_is_nil(exchange->ops->header(exchange, "Content-Encoding"))) {
 		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL,
 				  "a Content-Encoding is not accepted in requests");
@@ -667,7 +663,13 @@ void api_append_start_from_body(struct api_append *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
-	if (!check_body(exchange)) {
+	if (!span_equal_text_nocase(media_type(exchange), "message/rfc822")) {
+		if (api_append_compose(self)) {
+			api_append_start(self);
+		} else {
+			append_free(&self->job);
+		}
+	} else if (!check_body(exchange)) {
 		append_free(&self->job);
 	} else if (api_query_finish(&self->request->query) != GP_OK) {
 		append_free(&self->job);

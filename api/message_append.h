@@ -23,7 +23,8 @@
  * api_append_prepared(). With `appended` it goes on afterwards, and replies with
  * api_append_reply().
  *
- *   api/message_append.c   POST …/messages of message/rfc822; the steps
+ *   api/message_append.c   POST …/messages; the steps
+ *   api/message_compose.c  POST …/messages of JSON and of forms
  *   api/append_probe.c     looking for a message whose place was not told
  *   api/append_trace.c     how it is known again
  *   api/mbox_upload.c      POST …/messages of application/mbox
@@ -49,6 +50,7 @@ struct api_append {
 	api_append_fn appended;      /* NULL: api_append_reply() */
 	bool is_prepared_alone;      /* `prepare` needs the session that appends, and no mailbox */
 	api_append_fn release;       /* frees what a handler added; may be NULL */
+	bool is_unselected;          /* `prepare` does not need the mailbox selected, but a session */
 	/* flags as IMAP has them: in the arena */
 	struct span flags[API_MAX_APPEND_KEYWORDS];
 	size_t n_flags;
@@ -58,8 +60,12 @@ struct api_append {
 	uint64_t size; /* of the message */
 	bool is_held;  /* it is in `message`, not in the request's body to come */
 	struct gp_buffer message;
-	bool is_begun; /* upload_begin() was called */
-	bool is_again; /* sent before under this Idempotency-Key, and its answer was lost */
+	/* Another way to hold it, NULL: `message`. Gives the next octets, `room` at most and
+	 * one at least; from the first one when n_written is 0. */
+	size_t (*read)(struct api_append *self, char *to, size_t room);
+	struct api_compose *compose; /* own: of who composes it; may be NULL */
+	bool is_begun;               /* upload_begin() was called */
+	bool is_again;               /* sent before under this Idempotency-Key, and its answer was lost */
 
 	/* one run */
 	struct api_append_trace trace;
@@ -86,8 +92,8 @@ void api_append_set_message(struct api_append *self, struct gp_buffer *message);
 /* Refuses a bad query, else starts: with the mailbox selected for writing when there is
  * something to prepare, else on a session of its own. */
 void api_append_start(struct api_append *self);
-/* The same with the request's body for a message: an upload of message/rfc822. One
- * without a length is held first. */
+/* The same with the request's body: the message itself (message/rfc822; one without a
+ * length is held first), or what describes it, JSON or a form. 415 for what is neither. */
 void api_append_start_from_body(struct api_append *self);
 /* From `prepare`: goes on with the message. */
 void api_append_prepared(struct api_append *self);
@@ -97,6 +103,12 @@ void api_append_start_checked(struct api_append *self);
 void api_append_discard(struct api_append *self);
 /* {"mailbox","uid","uidValidity"} and `extra`, with Location. */
 void api_append_reply(struct api_append *self);
+
+/* ---- api/message_compose.c ---- */
+
+/* The message is to be composed from the request's body, before `prepare`. False: 415 or
+ * 503 has been replied. */
+bool api_append_compose(struct api_append *self);
 
 /* ---- api/append_probe.c ---- */
 

@@ -19,10 +19,39 @@ static void change_reset(struct api_job *job)
 
 	imap_uidset_deinit(&self->uids);
 	gp_buffer_deinit(&self->message);
-	self->has_row = self->is_clearing = self->lacks_keyword = self->is_permanent = self->remains = false;
+	self->has_row = self->is_clearing = self->lacks_keyword = self->is_permanent = self->remains =
+		self->keeps_keyword = self->has_moved = false;
 	self->modseq = self->unchanged_since = 0;
 	self->copied = (struct imap_copied){0, 0};
 	self->etag[0] = '\0';
+}
+
+/* What a caller who came too late needs to decide anew: {"uid","uidValidity","modseq","keywords"}. */
+static struct span write_current(struct api_change *self, const struct imap_fetch *row)
+{
+	struct gp_arena *arena = &self->job.exchange->arena;
+	const uint64_t members =
+		API_MEMBER_BIT(UID) | API_MEMBER_BIT(UIDVALIDITY) | API_MEMBER_BIT(MODSEQ) | API_MEMBER_BIT(KEYWORDS);
+	struct api_message_view view;
+	struct api_json_writer writer;
+	struct gp_buffer text;
+	struct span current = SPAN_NIL;
+	enum gp_status status = api_message_view_init(&view, members, arena, self->job.mailbox_name,
+						      api_job_selected(&self->job)->uidvalidity);
+
+	gp_buffer_init(&text, GP_MAX_JSON_BODY);
+	if (status == GP_OK) {
+		api_json_writer_init(&writer, &text, false, 0);
+		api_json_writer_object(&writer);
+		api_message_write_facts(&writer, &view, row);
+		api_json_writer_object_end(&writer);
+		status = api_json_writer_finish(&writer);
+	}
+	if (status == GP_OK && !gp_arena_copy(arena, gp_buffer_span(&text), &current)) {
+		current = SPAN_NIL;
+	}
+	gp_buffer_deinit(&text);
+	return current;
 }
 
 void api_change_on_row(void *ctx, const struct imap_fetch *row)
@@ -39,10 +68,17 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 	if (api_etag_of_message(&version, self->etag) != GP_OK) {
 		self->etag[0] = '\0';
 	}
+	if (row->items & IMAP_ITEM_FLAGS && !span_is_nil(self->if_match)) {
+		self->job.exchange->current = write_current(self, row);
+	}
 	if (row->items & IMAP_ITEM_FLAGS) {
 		self->lacks_keyword = false;
-		for (size_t i = 0; i < self->n_set; i++) {
-			self->lacks_keyword |= !api_row_has_flag(row, self->set[i]);
+		for (size_t i = 0; i < self->keywords.n_set; i++) {
+			self->lacks_keyword |= !api_row_has_flag(row, self->keywords.set[i]);
+		}
+		self->keeps_keyword = false;
+		for (size_t i = 0; i < self->keywords.n_clear; i++) {
+			self->keeps_keyword |= api_row_has_flag(row, self->keywords.clear[i]);
 		}
 	}
 }
@@ -54,8 +90,27 @@ void api_change_fail_not_found(struct api_change *self)
 
 void api_change_fail_precondition(struct api_change *self)
 {
+	struct api_exchange *exchange = self->job.exchange;
+
+	exchange->current_etag = self->etag[0] != '\0' ? gp_arena_strdup(&exchange->arena, span_of(self->etag)) : NULL;
 	api_job_fail(&self->job, API_PROBLEM_PRECONDITION_FAILED, NULL,
 		     "the message has been changed since: read it again");
+}
+
+static void fail_unseen(struct api_job *job)
+{
+	struct api_change *self = change_of(job);
+
+	self->etag[0] = '\0';
+	job->exchange->current = SPAN_NIL;
+	api_change_fail_precondition(self);
+}
+
+void api_change_fail_modified(struct api_change *self)
+{
+	/* That nothing was stored is known, whatever becomes of the look. */
+	self->job.report_less = fail_unseen;
+	api_change_look(self, api_change_fail_precondition, api_change_fail_not_found);
 }
 
 bool api_change_is_allowed(struct api_change *self)
@@ -127,12 +182,11 @@ static void on_result_row(void *ctx, const struct imap_fetch *row)
 static void on_result(void *ctx, const struct gp_error *error)
 {
 	struct api_change *self = change_of(ctx);
-	bool has_moved = self->job.report_less != NULL;
 
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	if (has_moved && (!self->has_row || self->written != GP_OK)) {
+	if (self->job.report_less && (!self->has_row || self->written != GP_OK)) {
 		self->job.report_less(&self->job);
 		return;
 	}
@@ -140,7 +194,7 @@ static void on_result(void *ctx, const struct gp_error *error)
 		api_change_fail_not_found(self);
 		return;
 	}
-	if (!has_moved && self->lacks_keyword) {
+	if (!self->has_moved && self->lacks_keyword) {
 		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
 			     "the IMAP server did not keep every keyword: this mailbox allows no new ones");
 		return;
@@ -152,7 +206,7 @@ static void on_result(void *ctx, const struct gp_error *error)
 	if (written == GP_OK) {
 		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
 	}
-	if (has_moved) {
+	if (self->has_moved) {
 		api_header_add(exchange, "Location",
 			       api_message_href(&exchange->arena, self->job.mailbox_name, self->copied.uid, ""));
 	}
@@ -165,6 +219,7 @@ void api_change_show(struct api_change *self)
 	struct imap_fetch_spec spec = {.uids = &self->uids, .items = api_message_items(self->members)};
 
 	self->has_row = false;
+	gp_buffer_deinit(&self->message); /* of a look that was lost */
 	spec.n_fields = api_message_fields(self->members, &spec.fields);
 	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, on_result_row, on_result, self);
 	api_job_started(&self->job, self->job.call);
@@ -191,6 +246,20 @@ void api_change_look(struct api_change *self, api_change_fn next, api_change_fn 
 	self->gone = gone;
 	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, api_change_on_row, on_look, self);
 	api_job_started(&self->job, self->job.call);
+}
+
+void api_change_stay_unknown(struct api_change *self)
+{
+	self->job.report_less(&self->job);
+}
+
+void api_change_probe(struct api_change *self, api_change_fn there, api_change_fn gone)
+{
+	if (api_job_selected(&self->job)->uidvalidity != self->source_uidvalidity) {
+		api_change_stay_unknown(self);
+		return;
+	}
+	api_change_look(self, there, gone);
 }
 
 static void act(struct api_change *self)
@@ -274,9 +343,8 @@ static bool is_mailbox_name(struct span name)
 	return name.len > 0 && name.len <= MAX_MAILBOX_NAME;
 }
 
-bool api_change_read_target(struct api_change *self, const json_t *mailbox)
+bool api_change_read_target(struct api_exchange *exchange, const json_t *mailbox, struct span *target_out)
 {
-	struct api_exchange *exchange = self->job.exchange;
 	struct span name = span_make(json_string_value(mailbox), json_string_length(mailbox));
 
 	if (!json_is_string(mailbox) || !is_mailbox_name(name)) {
@@ -286,8 +354,8 @@ bool api_change_read_target(struct api_change *self, const json_t *mailbox)
 		return false;
 	}
 	if (span_equal_text_nocase(name, "INBOX")) {
-		self->target = SPAN_LIT("INBOX");
-	} else if (!gp_arena_copy(&exchange->arena, name, &self->target)) {
+		*target_out = SPAN_LIT("INBOX");
+	} else if (!gp_arena_copy(&exchange->arena, name, target_out)) {
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return false;
 	}

@@ -15,15 +15,19 @@ static void store_next(struct api_change *self);
 static void on_stored(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
 {
 	struct api_change *self = ctx;
+	bool is_modified = !error && !imap_uidset_is_empty(modified);
 
+	if ((error || is_modified) && self->is_clearing && self->keywords.n_set > 0) {
+		api_change_note(self, "the keywords to set were set");
+	}
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	if (!imap_uidset_is_empty(modified)) {
-		api_change_fail_precondition(self);
+	if (is_modified) {
+		api_change_fail_modified(self);
 		return;
 	}
-	if (self->is_clearing || self->n_clear == 0) {
+	if (self->is_clearing || self->keywords.n_clear == 0) {
 		self->next(self);
 		return;
 	}
@@ -31,29 +35,46 @@ static void on_stored(void *ctx, const struct gp_error *error, const struct imap
 	store_next(self);
 }
 
+/* It does not matter any more who made them so. */
+static void show_if_stored(struct api_change *self)
+{
+	if (self->lacks_keyword || self->keeps_keyword) {
+		api_change_stay_unknown(self);
+	} else {
+		api_change_show(self);
+	}
+}
+
+static void probe(struct api_job *job)
+{
+	api_change_probe((struct api_change *)job, show_if_stored, api_change_stay_unknown);
+}
+
 static void store_next(struct api_change *self)
 {
 	const struct imap_store_spec spec = {
 		.uids = &self->uids,
 		.mode = self->is_clearing ? IMAP_STORE_REMOVE : IMAP_STORE_ADD,
-		.flags = self->is_clearing ? self->clear : self->set,
-		.n_flags = self->is_clearing ? self->n_clear : self->n_set,
+		.flags = self->is_clearing ? self->keywords.clear : self->keywords.set,
+		.n_flags = self->is_clearing ? self->keywords.n_clear : self->keywords.n_set,
 		.has_unchanged_since = api_change_is_guarded(self),
 		.unchanged_since = self->modseq,
 	};
 
 	self->job.is_committed = true;
+	/* With a move behind it, the keywords are not all. */
+	self->job.probe = span_is_nil(self->target) ? probe : NULL;
 	self->job.call = imap_store_start(api_job_session(&self->job), &spec, api_change_on_row, on_stored, self);
 	api_job_started(&self->job, self->job.call);
 }
 
 void api_change_store(struct api_change *self, api_change_fn next)
 {
-	if (self->n_set == 0 && self->n_clear == 0) {
+	if (self->keywords.n_set == 0 && self->keywords.n_clear == 0) {
 		next(self);
 	} else if (api_change_is_allowed(self)) {
 		self->next = next;
-		self->is_clearing = self->n_set == 0;
+		self->is_clearing = self->keywords.n_set == 0;
 		self->lacks_keyword = false; /* what it was before does not count */
 		store_next(self);
 	}
@@ -62,19 +83,19 @@ void api_change_store(struct api_change *self, api_change_fn next)
 /* ---- what to store ---- */
 
 /* Adds `keyword` to the ones to set or to clear; false when it is none. */
-static bool add_keyword(struct api_change *self, struct span keyword, bool is_set)
+static bool add_keyword(struct gp_arena *arena, struct api_keyword_changes *changes, struct span keyword, bool is_set)
 {
-	struct span flag = api_keyword_flag(&self->job.exchange->arena, keyword);
-	size_t *n = is_set ? &self->n_set : &self->n_clear;
+	struct span flag = api_keyword_flag(arena, keyword);
+	size_t *n = is_set ? &changes->n_set : &changes->n_clear;
 
 	if (span_is_nil(flag) || *n == API_MAX_CHANGED_KEYWORDS) {
 		return false;
 	}
-	(is_set ? self->set : self->clear)[(*n)++] = flag;
+	(is_set ? changes->set : changes->clear)[(*n)++] = flag;
 	return true;
 }
 
-bool api_change_read_keywords(struct api_change *self, json_t *keywords)
+bool api_change_read_keywords(struct api_exchange *exchange, json_t *keywords, struct api_keyword_changes *changes_out)
 {
 	struct gp_error error = {.status = GP_OK};
 	const char *name;
@@ -87,13 +108,13 @@ bool api_change_read_keywords(struct api_change *self, json_t *keywords)
 	{
 		if (!json_is_boolean(value) && !json_is_null(value)) {
 			gp_error_set(&error, GP_INVALID, "'keywords.%.80s' must be true, false or null", name);
-		} else if (!add_keyword(self, span_of(name), json_is_true(value))) {
+		} else if (!add_keyword(&exchange->arena, changes_out, span_of(name), json_is_true(value))) {
 			gp_error_set(&error, GP_INVALID, "'%.80s' is no keyword, or there are more than %d", name,
 				     API_MAX_CHANGED_KEYWORDS);
 		}
 	}
 	if (error.status != GP_OK) {
-		api_reply_error(self->job.exchange, &error);
+		api_reply_error(exchange, &error);
 	}
 	return error.status == GP_OK;
 }
@@ -113,7 +134,7 @@ static void one_keyword(struct api_request *request, bool is_set)
 		return;
 	}
 	api_change_read_fields(self, &request->query);
-	if (!add_keyword(self, request->keyword, is_set)) {
+	if (!add_keyword(&request->exchange->arena, &self->keywords, request->keyword, is_set)) {
 		api_query_fail(&request->query, "'%.*s' is no keyword", SPAN_ARGS(span_slice(request->keyword, 0, 80)));
 	}
 	api_change_start(request, self);

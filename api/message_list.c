@@ -7,9 +7,11 @@
  *   FETCH (text parts)    body values and previews, where they are wanted
  *   reply                 the rows in order, and what pages them
  */
+#include "api/accept.h"
 #include "api/body_values.h"
 #include "api/conditional.h"
 #include "api/etag.h"
+#include "api/export.h"
 #include "api/message_page.h"
 #include "api/router.h"
 #include "api/state.h"
@@ -58,39 +60,53 @@ static void list_free(struct api_job *job)
 
 /* ---- the reply ---- */
 
-static struct api_state state_of(const struct message_list *self)
+/* What is known of the mailbox, for the reply and its tag. */
+struct list_moment {
+	uint32_t uidvalidity, uidnext, total, unread;
+	bool has_counts;
+	uint64_t highestmodseq; /* 0: none */
+};
+
+static struct list_moment moment_of(const struct message_list *self)
 {
 	const struct imap_selected *selected = api_job_selected(&self->job);
 	const struct imap_status *status = &self->page.status;
 	const unsigned counts = IMAP_STATUS_MESSAGES | IMAP_STATUS_UNSEEN | IMAP_STATUS_UIDNEXT;
-	struct api_state state = {.uidvalidity = selected->uidvalidity,
-				  .uidnext = selected->uidnext,
-				  .total = selected->exists,
-				  .highestmodseq = selected->has_modseq ? selected->highestmodseq : 0};
+	struct list_moment moment = {.uidvalidity = selected->uidvalidity};
 
 	if (status->items & IMAP_STATUS_HIGHESTMODSEQ && selected->has_modseq) {
-		state.highestmodseq = status->highestmodseq;
+		moment.highestmodseq = status->highestmodseq;
 	}
 	if ((status->items & counts) == counts) {
-		state.uidnext = status->uidnext;
-		state.total = status->messages;
-		state.unread = status->unseen;
-		state.has_counts = true;
+		moment.uidnext = status->uidnext;
+		moment.total = status->messages;
+		moment.unread = status->unseen;
+		moment.has_counts = true;
 	}
-	return state;
+	return moment;
+}
+
+/* From before the rows: what they do not show yet, `/changes` will tell. What came with
+ * them or after them may be ahead of something that was not told yet. */
+static bool write_state(const struct message_list *self, char state_out[API_STATE_LISTED_SIZE])
+{
+	struct list_moment moment = moment_of(self);
+	bool has_qresync = imap_session_has_qresync(api_job_session(&self->job));
+
+	return api_state_write_listed(has_qresync, moment.uidvalidity, moment.highestmodseq, moment.uidnext, state_out);
 }
 
 /* A list with mod-sequences has the same tag as long as the mailbox is in the same
  * state and the request is the same; without, its bytes decide (api_reply_json_tagged). */
 static void make_etag(struct message_list *self)
 {
-	struct api_state state = state_of(self);
-	char text[API_STATE_SIZE];
+	struct list_moment moment = moment_of(self);
 
-	if (state.highestmodseq == 0 || !state.has_counts || !api_state_write(&state, text)) {
+	if (moment.highestmodseq == 0 || !moment.has_counts || moment.uidvalidity == 0) {
 		return;
 	}
-	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%s %u %u %.*s", text, state.total, state.uidnext,
+	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%u.%llu %u %u %.*s", moment.uidvalidity,
+				      (unsigned long long)moment.highestmodseq, moment.total, moment.uidnext,
 				      SPAN_ARGS(self->job.exchange->target));
 	if (!bytes || api_etag_of_bytes(span_of(bytes), self->etag) != GP_OK) {
 		self->etag[0] = '\0';
@@ -130,8 +146,7 @@ static void write_next(struct message_list *self, struct api_json_writer *writer
 
 static enum gp_status write_reply(struct message_list *self, struct gp_buffer *body)
 {
-	struct api_state state = state_of(self);
-	char state_text[API_STATE_SIZE];
+	char state[API_STATE_LISTED_SIZE];
 	struct api_json_writer writer;
 	char *room;
 
@@ -149,9 +164,9 @@ static enum gp_status write_reply(struct message_list *self, struct gp_buffer *b
 		api_json_writer_null(&writer);
 	}
 	api_json_writer_key(&writer, "uidValidity");
-	api_json_writer_number(&writer, state.uidvalidity);
+	api_json_writer_number(&writer, api_job_selected(&self->job)->uidvalidity);
 	api_json_writer_key(&writer, "state");
-	api_json_writer_string(&writer, api_state_write(&state, state_text) ? state_text : NULL);
+	api_json_writer_string(&writer, write_state(self, state) ? state : NULL);
 	write_next(self, &writer);
 	api_json_writer_object_end(&writer);
 	return api_json_writer_finish(&writer);
@@ -295,7 +310,7 @@ static void read_request(struct api_request *request, struct message_list *self)
 	self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 }
 
-void api_messages_get(struct api_request *request)
+static void get_page(struct api_request *request)
 {
 	struct message_list *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
 						sizeof *self, &list_handler);
@@ -313,4 +328,58 @@ void api_messages_get(struct api_request *request)
 					  .has_uidvalidity = request->has_uidvalidity,
 					  .uidvalidity = request->uidvalidity};
 	api_job_start(&self->job, &spec);
+}
+
+/* ---- representations ---- */
+
+/* A page as JSON first, so that whoever does not say gets that. */
+static const struct {
+	const char *name, *type;
+	const struct api_export_format *format; /* NULL: a page */
+} representations[] = {
+	{"json", "application/json", NULL},
+	{"ndjson", "application/x-ndjson", &api_export_ndjson},
+	{"mbox", "application/mbox", &api_export_mbox},
+	{"zip", "application/zip", &api_export_zip},
+};
+
+#define N_REPRESENTATIONS (sizeof representations / sizeof representations[0])
+
+/* By `format=`, else by Accept; -1: a problem has been replied. */
+static ptrdiff_t choose_representation(struct api_request *request)
+{
+	struct api_exchange *exchange = request->exchange;
+	struct span name = api_query_text(&request->query, "format");
+	const char *types[N_REPRESENTATIONS];
+
+	for (size_t i = 0; i < N_REPRESENTATIONS; i++) {
+		if (span_equal_text(name, representations[i].name)) {
+			return (ptrdiff_t)i;
+		}
+		types[i] = representations[i].type;
+	}
+	if (!span_is_nil(name)) {
+		api_query_fail(&request->query, "'format' must be json, ndjson, mbox or zip");
+		api_reply_error(exchange, &request->query.error);
+		return -1;
+	}
+	ptrdiff_t chosen = api_accept_choose(exchange->ops->header(exchange, "Accept"), types, N_REPRESENTATIONS);
+	if (chosen < 0) {
+		api_reply_problem(exchange, API_PROBLEM_NOT_ACCEPTABLE, NULL,
+				  "a list comes as %s, %s, %s or %s; 'format' chooses too", types[0], types[1],
+				  types[2], types[3]);
+	}
+	return chosen;
+}
+
+void api_messages_get(struct api_request *request)
+{
+	api_header_add(request->exchange, "Vary", "Accept, " API_VARY);
+	ptrdiff_t chosen = choose_representation(request);
+
+	if (chosen >= 0 && representations[chosen].format) {
+		api_export_start(request, representations[chosen].format);
+	} else if (chosen >= 0) {
+		get_page(request);
+	}
 }

@@ -77,6 +77,7 @@ static void show_moved(struct api_job *job)
 {
 	struct api_change *self = (struct api_change *)job;
 
+	self->has_moved = true;
 	imap_uidset_deinit(&self->uids);
 	if (api_job_selected(job)->uidvalidity != self->copied.uidvalidity ||
 	    imap_uidset_add(&self->uids, self->copied.uid, self->copied.uid) != GP_OK) {
@@ -142,6 +143,13 @@ static void removed(struct api_change *self)
 	(self->is_permanent ? reply_gone : reply_moved)(self);
 }
 
+/* The answer of a step was lost. Where it is known where the message would be, it is enough
+ * that it has gone: that is what was asked for. */
+static void probe(struct api_job *job)
+{
+	api_change_probe((struct api_change *)job, api_change_stay_unknown, removed);
+}
+
 static void on_expunged(void *ctx, const struct gp_error *error)
 {
 	struct api_change *self = ctx;
@@ -159,7 +167,7 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 		return;
 	}
 	if (!imap_uidset_is_empty(modified)) {
-		api_change_fail_precondition(self);
+		api_change_fail_modified(self);
 		return;
 	}
 	if (!can(self, IMAP_CAP_UIDPLUS)) {
@@ -189,6 +197,7 @@ static void mark(struct api_change *self)
 					     .unchanged_since = self->unchanged_since};
 
 	self->job.is_committed = true;
+	self->job.probe = self->is_permanent || self->copied.uid != 0 ? probe : NULL;
 	self->job.call = imap_store_start(api_job_session(&self->job), &spec, ignore_row, on_marked, self);
 	api_job_started(&self->job, self->job.call);
 }
@@ -240,6 +249,7 @@ static void on_moved(void *ctx, const struct gp_error *error, const struct imap_
 {
 	struct api_change *self = ctx;
 
+	self->job.probe = copied->uid != 0 ? probe : NULL;
 	if (!has_succeeded(self, error, copied)) {
 		return;
 	}
@@ -314,7 +324,7 @@ void api_message_copy(struct api_request *request)
 	if (api_body_check_members(body, NULL, members, 1, &error) != GP_OK) {
 		api_reply_error(request->exchange, &error);
 	} else {
-		is_good = api_change_read_target(self, json_object_get(body, "mailbox"));
+		is_good = api_change_read_target(request->exchange, json_object_get(body, "mailbox"), &self->target);
 	}
 	json_decref(body);
 	if (is_good && api_idempotency_enter(request)) {
@@ -341,7 +351,8 @@ static void on_mailboxes(void *ctx, const struct gp_error *error, const struct i
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	const struct imap_mailbox *trash = api_role_mailbox(api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
+	const struct imap_mailbox *trash =
+		api_role_mailbox(self->job.app->roles, api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
 	if (!trash) {
 		api_job_fail(&self->job, API_PROBLEM_CONFLICT, NULL,
 			     "no mailbox has the role 'trash': remove the message for good with permanent=1");

@@ -502,15 +502,8 @@ static void start_page(struct api_page *page)
 
 static bool server_can(struct api_page *page)
 {
-	struct imap_session *session = api_job_session(page->job);
-	const char *missing = NULL;
+	const char *missing = api_filter_missing(&page->filter, api_job_session(page->job));
 
-	if (page->filter.needs_modseq && !api_job_selected(page->job)->has_modseq) {
-		missing = "changedSince";
-	} else if (page->filter.needs_threadid && !imap_session_can(session, IMAP_CAP_OBJECTID) &&
-		   !imap_session_can(session, IMAP_CAP_GMAIL)) {
-		missing = "threadId";
-	}
 	if (missing) {
 		api_job_fail(page->job, API_PROBLEM_UNPROCESSABLE, NULL, "the IMAP server cannot search by '%s'",
 			     missing);

@@ -16,7 +16,7 @@ static void move_or_show(struct api_change *self)
 			     "the IMAP server did not keep every keyword, and the message was not moved");
 		return;
 	}
-	if (self->n_set + self->n_clear > 0) {
+	if (self->keywords.n_set + self->keywords.n_clear > 0) {
 		api_change_note(self, "the keywords were changed");
 	}
 	api_change_move(self);
@@ -38,8 +38,8 @@ static bool read_body(struct api_change *self, json_t *body)
 		api_reply_error(self->job.exchange, &error);
 		return false;
 	}
-	return (!keywords || api_change_read_keywords(self, keywords)) &&
-	       (!mailbox || api_change_read_target(self, mailbox));
+	return (!keywords || api_change_read_keywords(self->job.exchange, keywords, &self->keywords)) &&
+	       (!mailbox || api_change_read_target(self->job.exchange, mailbox, &self->target));
 }
 
 void api_message_patch(struct api_request *request)

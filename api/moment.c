@@ -108,7 +108,8 @@ bool api_moment_parse(struct span text, struct api_moment *moment_out)
 	    (!literal(&text, 'T', 't') || !parse_time(&text, &time) || !parse_offset(&text, &offset) || text.len > 0)) {
 		return false;
 	}
-	*moment_out = (struct api_moment){.seconds = days * DAY_SECONDS + time - offset, .is_date = is_date};
+	*moment_out = (struct api_moment){
+		.seconds = days * DAY_SECONDS + time - offset, .is_date = is_date, .offset = (int)(offset / 60)};
 	return true;
 }
 

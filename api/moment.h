@@ -7,6 +7,7 @@
 struct api_moment {
 	int64_t seconds; /* since 1970 UTC; midnight UTC for a date */
 	bool is_date;    /* no time was given */
+	int offset;      /* minutes east of UTC, as it was given; 0 for a date */
 };
 
 /* "2026-01-31", "2026-01-31T12:00:00Z", "…T12:00:00.5+01:00"; a space (a "+" that was

@@ -221,6 +221,16 @@ static void add_problem_headers(struct api_exchange *exchange, enum api_problem 
 	}
 }
 
+static void add_current(struct api_exchange *exchange, json_t *object)
+{
+	json_t *current = json_loadb(exchange->current.ptr, exchange->current.len, 0, NULL);
+
+	/* It is an extra: without it the problem is still one. */
+	if (current) {
+		api_json_set(object, "current", current);
+	}
+}
+
 void api_reply_problem(struct api_exchange *exchange, enum api_problem problem, const struct gp_error *error,
 		       const char *detail, ...)
 {
@@ -240,6 +250,12 @@ void api_reply_problem(struct api_exchange *exchange, enum api_problem problem, 
 		api_json_set(object, "outcome", json_string("unknown"));
 	}
 	add_problem_headers(exchange, problem);
+	if (problem == API_PROBLEM_PRECONDITION_FAILED) {
+		api_header_add(exchange, "ETag", exchange->current_etag);
+		if (!span_is_nil(exchange->current)) {
+			add_current(exchange, object);
+		}
+	}
 
 	gp_buffer_init(&body, GP_MAX_JSON_BODY);
 	if (api_json_write(object, exchange->is_pretty, &body) != GP_OK) {

@@ -3,6 +3,9 @@
  *
  *   {"type":"/problems/over-quota","title":"…","status":507,"detail":"…","instance":"/messages/7",
  *    "requestId":"…","retryable":false,"imap":{"status":"NO","code":"OVERQUOTA","text":"…"}}
+ *
+ * A precondition that failed is told with what the resource is now, so that the caller can
+ * decide without another request: its ETag, and "current", where the handler knows them.
  */
 #ifndef GP_API_PROBLEM_H
 #define GP_API_PROBLEM_H

@@ -101,7 +101,9 @@ static void add_common_headers(struct api_exchange *exchange)
 	}
 	/* A browser's cache is asked by URL alone unless told: the mail of two accounts
 	 * that are read one after the other must not mix. */
-	api_header_add(exchange, "Vary", "Authorization, Cookie, Origin");
+	if (!api_header_is_set(exchange, "Vary")) {
+		api_header_add(exchange, "Vary", API_VARY);
+	}
 	if (exchange->app) {
 		api_cors_add_headers(exchange->app, exchange);
 	}

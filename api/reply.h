@@ -9,6 +9,9 @@
 
 #include "api/problem.h"
 
+/* What every reply depends on; a handler may set a longer one. */
+#define API_VARY "Authorization, Cookie, Origin"
+
 /* Adds a header; a value with CR, LF or NUL is dropped and logged; NULL values are
  * ignored. `value` is copied into the exchange's arena. */
 void api_header_add(struct api_exchange *exchange, const char *name, const char *value);

@@ -4,7 +4,11 @@
 
 #include "base/utf8.h"
 
+#define MAX_NAME ((size_t)1024)
+
 enum { ROLE_INBOX, ROLE_SENT, ROLE_DRAFTS, ROLE_TRASH, ROLE_JUNK, ROLE_ARCHIVE, ROLE_FLAGGED, ROLE_ALL, N_ROLES };
+
+_Static_assert(N_ROLES == API_N_ROLES, "struct api_role_config has one name for each");
 
 #define MAX_ALIASES 64
 #define NO_MAILBOX SIZE_MAX
@@ -199,6 +203,59 @@ const char *api_role_list(void)
 	return "@inbox, @sent, @drafts, @trash, @junk, @archive, @flagged and @all";
 }
 
+/* ---- configuration ---- */
+
+/* As in a path: 1 to 1024 bytes of UTF-8 without control characters. */
+static bool is_mailbox_name(struct span name)
+{
+	for (struct span rest = name; rest.len > 0;) {
+		uint32_t c;
+		size_t n = utf8_decode(rest, &c);
+		if (n == 0 || c < 0x20 || c == 0x7F) {
+			return false;
+		}
+		rest = span_from(rest, n);
+	}
+	return name.len > 0 && name.len <= MAX_NAME;
+}
+
+enum gp_status api_role_config_add(struct api_role_config *config, struct span text, struct gp_error *error)
+{
+	ptrdiff_t equals = span_find_char(text, '=');
+	struct span word = span_slice(text, 0, equals < 0 ? 0 : (size_t)equals);
+	struct span name = span_from(text, equals < 0 ? text.len : (size_t)equals + 1);
+	size_t role = ROLE_SENT;
+
+	while (role < N_ROLES && !span_equal_text(word, roles[role].role)) {
+		role++;
+	}
+	if (role == N_ROLES) {
+		return gp_error_set(error, GP_INVALID,
+				    "write a role and a mailbox's full name, as sent=Sent Items; roles are sent, "
+				    "drafts, trash, junk, archive, flagged and all");
+	}
+	if (!is_mailbox_name(name)) {
+		return gp_error_set(error, GP_INVALID,
+				    "the mailbox of '%s' must be a name of 1 to %zu bytes in UTF-8, without control "
+				    "characters",
+				    roles[role].role, MAX_NAME);
+	}
+	if (span_equal_text_nocase(name, "INBOX")) {
+		return gp_error_set(error, GP_INVALID, "INBOX has the role 'inbox' and no other");
+	}
+	if (!span_is_nil(config->mailboxes[role])) {
+		return gp_error_set(error, GP_INVALID, "the role '%s' is given twice", roles[role].role);
+	}
+	for (size_t i = 0; i < N_ROLES; i++) {
+		if (!span_is_nil(config->mailboxes[i]) && span_equal(config->mailboxes[i], name)) {
+			return gp_error_set(error, GP_INVALID, "'%.*s' is given two roles, '%s' and '%s'",
+					    SPAN_ARGS(span_slice(name, 0, 80)), roles[i].role, roles[role].role);
+		}
+	}
+	config->mailboxes[role] = name;
+	return GP_OK;
+}
+
 /* ---- names ---- */
 
 /* Simple case folding of the scripts that the names above are written in: Latin-1,
@@ -282,8 +339,8 @@ static size_t alias_rank(const struct imap_mailbox *mailbox, size_t role)
 /* ---- who gets what ---- */
 
 struct winners {
-	size_t mailbox[N_ROLES]; /* an index, or NO_MAILBOX */
-	bool is_by_server[N_ROLES];
+	size_t mailbox[N_ROLES];     /* an index, or NO_MAILBOX */
+	const char *source[N_ROLES]; /* static */
 };
 
 static bool is_taken(const struct winners *winners, size_t mailbox)
@@ -301,75 +358,105 @@ static bool can_have_role(const struct imap_mailbox *mailbox)
 	return (mailbox->attributes & IMAP_MAILBOX_NOSELECT) == 0;
 }
 
-static void find_winners(const struct imap_mailbox *mailboxes, size_t n_mailboxes, struct winners *winners)
+static bool is_configured(const struct api_role_config *config, size_t role, const struct imap_mailbox *mailbox)
 {
-	for (size_t role = 0; role < N_ROLES; role++) {
-		winners->mailbox[role] = NO_MAILBOX;
-		winners->is_by_server[role] = true;
-	}
-	for (size_t i = 0; i < n_mailboxes; i++) {
-		if (is_inbox(&mailboxes[i]) && winners->mailbox[ROLE_INBOX] == NO_MAILBOX) {
-			winners->mailbox[ROLE_INBOX] = i;
-		}
-	}
-	for (size_t role = 0; role < N_ROLES; role++) {
-		for (size_t i = 0; i < n_mailboxes && winners->mailbox[role] == NO_MAILBOX; i++) {
-			if ((mailboxes[i].attributes & roles[role].attribute) != 0 && can_have_role(&mailboxes[i]) &&
-			    !is_taken(winners, i)) {
-				winners->mailbox[role] = i;
-			}
-		}
-	}
+	return config && !span_is_nil(config->mailboxes[role]) && span_equal(mailbox->name, config->mailboxes[role]);
+}
+
+/* The rank of the best is 0; SIZE_MAX: not at all. */
+typedef size_t (*rank_fn)(const struct api_role_config *config, const struct imap_mailbox *mailbox, size_t role);
+
+static size_t rank_by_config(const struct api_role_config *config, const struct imap_mailbox *mailbox, size_t role)
+{
+	return is_configured(config, role, mailbox) ? 0 : SIZE_MAX;
+}
+
+static size_t rank_by_server(const struct api_role_config *config, const struct imap_mailbox *mailbox, size_t role)
+{
+	(void)config;
+	return mailbox->attributes & roles[role].attribute ? 0 : SIZE_MAX;
+}
+
+static size_t rank_by_name(const struct api_role_config *config, const struct imap_mailbox *mailbox, size_t role)
+{
+	(void)config;
+	return alias_rank(mailbox, role);
+}
+
+/* Roles that are still open go to the mailboxes that rank best by this source. */
+static void add_winners(const struct api_role_config *config, const struct imap_mailbox *mailboxes, size_t n_mailboxes,
+			rank_fn rank_of, const char *source, struct winners *winners)
+{
 	for (size_t role = 0; role < N_ROLES; role++) {
 		size_t best_rank = SIZE_MAX;
 		if (winners->mailbox[role] != NO_MAILBOX) {
 			continue;
 		}
-		winners->is_by_server[role] = false;
-		for (size_t i = 0; i < n_mailboxes; i++) {
-			size_t rank = can_have_role(&mailboxes[i]) ? alias_rank(&mailboxes[i], role) : SIZE_MAX;
+		for (size_t i = 0; i < n_mailboxes && best_rank > 0; i++) {
+			size_t rank = can_have_role(&mailboxes[i]) ? rank_of(config, &mailboxes[i], role) : SIZE_MAX;
 			if (rank < best_rank && !is_taken(winners, i)) {
 				best_rank = rank;
 				winners->mailbox[role] = i;
+				winners->source[role] = source;
 			}
 		}
 	}
 }
 
-void api_roles_assign(const struct imap_mailbox *mailboxes, size_t n_mailboxes, struct api_role *roles_out)
+static void find_winners(const struct api_role_config *config, const struct imap_mailbox *mailboxes, size_t n_mailboxes,
+			 struct winners *winners)
+{
+	for (size_t role = 0; role < N_ROLES; role++) {
+		winners->mailbox[role] = NO_MAILBOX;
+		winners->source[role] = NULL;
+	}
+	for (size_t i = 0; i < n_mailboxes && winners->mailbox[ROLE_INBOX] == NO_MAILBOX; i++) {
+		if (is_inbox(&mailboxes[i])) {
+			winners->mailbox[ROLE_INBOX] = i;
+			winners->source[ROLE_INBOX] = "server";
+		}
+	}
+	add_winners(config, mailboxes, n_mailboxes, rank_by_config, "config", winners);
+	add_winners(config, mailboxes, n_mailboxes, rank_by_server, "server", winners);
+	add_winners(config, mailboxes, n_mailboxes, rank_by_name, "name", winners);
+}
+
+void api_roles_assign(const struct api_role_config *config, const struct imap_mailbox *mailboxes, size_t n_mailboxes,
+		      struct api_role *roles_out)
 {
 	struct winners winners;
 
-	find_winners(mailboxes, n_mailboxes, &winners);
+	find_winners(config, mailboxes, n_mailboxes, &winners);
 	for (size_t i = 0; i < n_mailboxes; i++) {
 		roles_out[i] = (struct api_role){NULL, NULL};
 	}
 	for (size_t role = 0; role < N_ROLES; role++) {
 		if (winners.mailbox[role] != NO_MAILBOX) {
-			roles_out[winners.mailbox[role]] =
-				(struct api_role){roles[role].role, winners.is_by_server[role] ? "server" : "name"};
+			roles_out[winners.mailbox[role]] = (struct api_role){roles[role].role, winners.source[role]};
 		}
 	}
 }
 
-bool api_role_is_candidate(const struct imap_mailbox *mailbox)
+bool api_role_is_candidate(const struct api_role_config *config, const struct imap_mailbox *mailbox)
 {
 	if (is_inbox(mailbox)) {
 		return true;
 	}
 	for (size_t role = 0; role < N_ROLES; role++) {
-		if ((mailbox->attributes & roles[role].attribute) != 0 || alias_rank(mailbox, role) != SIZE_MAX) {
+		if ((mailbox->attributes & roles[role].attribute) != 0 || alias_rank(mailbox, role) != SIZE_MAX ||
+		    is_configured(config, role, mailbox)) {
 			return true;
 		}
 	}
 	return false;
 }
 
-const struct imap_mailbox *api_role_mailbox(const char *role, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
+const struct imap_mailbox *api_role_mailbox(const struct api_role_config *config, const char *role,
+					    const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
 	struct winners winners;
 
-	find_winners(mailboxes, n_mailboxes, &winners);
+	find_winners(config, mailboxes, n_mailboxes, &winners);
 	for (size_t i = 0; i < N_ROLES; i++) {
 		if (strcmp(roles[i].role, role) == 0 && winners.mailbox[i] != NO_MAILBOX) {
 			return &mailboxes[winners.mailbox[i]];

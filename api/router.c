@@ -33,11 +33,18 @@ static const struct route routes[] = {
 	{"mailboxes/{mailbox}",
 	 false,
 	 {{API_GET, api_mailbox_get}, {API_PATCH, api_mailbox_patch}, {API_DELETE, api_mailbox_delete}}},
+	{"mailboxes/{mailbox}/changes", false, {{API_GET, api_changes_get}}},
+	{"events", false, {{API_GET, api_events_get}}},
 };
 
 /* Under /mailboxes/{mailbox}/messages and under /messages. */
 static const struct route message_routes[] = {
-	{"", false, {{API_GET, api_messages_get}, {API_POST, api_message_post}}},
+	{"",
+	 false,
+	 {{API_GET, api_messages_get},
+	  {API_POST, api_message_post},
+	  {API_PATCH, api_messages_patch},
+	  {API_DELETE, api_messages_delete}}},
 	{"{uid}",
 	 false,
 	 {{API_GET, api_message_get},
@@ -46,6 +53,7 @@ static const struct route message_routes[] = {
 	  {API_DELETE, api_message_delete}}},
 	{"{uid}/copy", false, {{API_POST, api_message_copy}}},
 	{"{uid}/raw", false, {{API_GET, api_message_raw_get}}},
+	{"{uid}/attachments.zip", false, {{API_GET, api_message_attachments_get}}},
 	{"{uid}/headers", false, {{API_GET, api_message_headers_get}}},
 	{"{uid}/text", false, {{API_GET, api_message_text_get}}},
 	{"{uid}/html", false, {{API_GET, api_message_html_get}}},
@@ -247,6 +255,27 @@ static bool read_message_path(struct api_request *request, const struct match *m
 	return true;
 }
 
+bool api_request_mailboxes(struct api_request *request, struct api_mailbox_ref *mailboxes, size_t most, size_t *n_out)
+{
+	const struct api_param *param;
+	size_t n = 0;
+
+	while ((param = api_query_param(&request->query, "mailbox", n)) != NULL) {
+		if (n == most) {
+			api_reply_problem(request->exchange, API_PROBLEM_BAD_REQUEST, NULL,
+					  "parameter 'mailbox' may come %zu times at most", most);
+			return false;
+		}
+		request->mailbox = (struct api_mailbox_ref){.role = NULL};
+		if (!read_mailbox(request, param->raw_value, param->value)) {
+			return false;
+		}
+		mailboxes[n++] = request->mailbox;
+	}
+	*n_out = n;
+	return true;
+}
+
 /* ?mailbox= of the short addresses. */
 static bool read_mailbox_parameter(struct api_request *request, bool is_list)
 {
@@ -364,15 +393,6 @@ static bool is_streamed(api_handler_fn handler)
 	return is_found;
 }
 
-/* JSON is read whole; whatever else comes is streamed, or refused before it is read. */
-static bool is_json(struct api_exchange *exchange)
-{
-	struct span type = exchange->ops->header(exchange, "Content-Type");
-
-	return span_starts_with_nocase(type, "application/json") ||
-	       span_starts_with_nocase(type, "application/x-www-form-urlencoded");
-}
-
 bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
 {
 	struct api_target target;
@@ -387,7 +407,7 @@ bool api_takes_upload(struct api_app *app, struct api_exchange *exchange)
 	    !find_match(&target, &match)) {
 		return false;
 	}
-	return is_streamed(find_handler(match.route, exchange->method)) && !is_json(exchange);
+	return is_streamed(find_handler(match.route, exchange->method));
 }
 
 void api_handle(struct api_app *app, struct api_exchange *exchange)

@@ -32,6 +32,7 @@
 #define GP_MAX_JSON_BODY GP_MIB
 #define GP_MAX_JSON_DEPTH 32
 #define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
+#define GP_MAX_HELD (256 * GP_MIB) /* bodies and messages that all requests together hold in memory */
 #define GP_HEADER_DEADLINE_MS 20000
 #define GP_MAX_MBOX_MESSAGE (32 * GP_MIB) /* one message of an mbox file that is uploaded */
 #define GP_MAX_MBOX_MESSAGES 50000
@@ -50,5 +51,22 @@
 #define GP_MAX_SESSION_AGE_MS (15 * 60 * 1000) /* then it logs in anew: a changed password takes hold */
 #define GP_SESSION_KEEPALIVE_MS (2 * 60 * 1000)
 #define GP_DRAIN_MS 30000
+
+/* watches */
+#define GP_WATCH_SESSIONS 2                /* of one watch, with IDLE */
+#define GP_WATCH_RENEW_MS (9 * 60 * 1000)  /* something is sent, before a NAT forgets the connection */
+#define GP_WATCH_SILENT_MS (5 * 60 * 1000) /* and when nothing came for so long */
+#define GP_WATCH_POLL_MS 30000             /* STATUS of what no server tells of */
+#define GP_WATCH_POLL_FACTOR 20            /* and at most this part of the time is spent with it */
+#define GP_WATCH_BLIND_MS (5 * 60 * 1000)  /* a mailbox without mod-sequences is named this often */
+#define GP_WATCH_RETRY_MS (5 * 60 * 1000)  /* a watch without a session asks for one again */
+#define GP_WATCH_BACKOFF_MS 1000           /* the first, doubled each time; a random part of it is waited */
+#define GP_WATCH_MAX_BACKOFF_MS (2 * 60 * 1000)
+#define GP_WATCH_STEADY_MS 60000  /* up for so long: the back-off begins anew */
+#define GP_WATCH_RECONNECT_MS 10  /* between two logins of watches that come back, in one pool */
+#define GP_WATCH_LIVELY_MS 60000  /* after a change that NOTIFY told: the server is asked for more, */
+#define GP_WATCH_PROBE_MS 120     /* this often, */
+#define GP_WATCH_PROBES_S 400     /* at most so many times a second in one pool, */
+#define GP_WATCH_MAX_PROBE_MS 400 /* and not at all where that would be seldomer than this */
 
 #endif

@@ -3,16 +3,19 @@
  * loop, and takes them apart again in this order:
  *
  *   SIGTERM or SIGINT → no new connections, new requests are 503 (app.is_draining)
- *   → requests under way end, GP_DRAIN_MS at most → IMAP sessions log out,
+ *   → event streams and waits for changes end at once → requests under way end,
+ *   GP_DRAIN_MS at most → IMAP sessions log out,
  *   LOGOUT_MS at most → HTTP connections close → the loop runs empty → exit 0.
  *
  * A second signal shortens every wait to nothing.
  */
 #include <jansson.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "api/hub.h"
 #include "api/idempotency.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
@@ -21,6 +24,7 @@
 #include "gateway/options.h"
 #include "gateway/process.h"
 #include "gateway/tls_files.h"
+#include "gateway/worker.h"
 #include "imap/tcp.h"
 #include "mail/header.h"
 
@@ -37,6 +41,7 @@ struct program {
 	struct imap_tls_context *tls;        /* own */
 	struct imap_network *network;        /* own */
 	struct imap_pool *pool;              /* own */
+	struct api_hubs *hubs;               /* own */
 	struct api_idempotency *idempotency; /* own */
 	struct http_server *server;          /* own */
 	struct gp_timer logout_deadline;
@@ -85,6 +90,7 @@ static void signalled(void *ctx, int signal_number)
 	gp_log(GP_LOG_INFO, "program", "signal %d: %s", signal_number,
 	       is_second ? "stopping at once" : "finishing what is under way");
 	http_server_drain(program->server, is_second ? 0 : GP_DRAIN_MS, requests_ended, program);
+	api_hubs_drain(program->hubs);
 	if (is_second && gp_timer_is_running(&program->logout_deadline)) {
 		gp_timer_start(&program->logout_deadline, 0);
 	}
@@ -131,6 +137,11 @@ static enum gp_status start_imap(struct program *program, struct gp_error *error
 	return program->pool ? GP_OK : gp_error_set(error, GP_NO_MEMORY, "out of memory");
 }
 
+static bool random_bytes(void *to, size_t len)
+{
+	return RAND_bytes(to, (int)len) == 1;
+}
+
 static enum gp_status start(struct program *program, uint64_t n_descriptors, struct gp_error *error)
 {
 	const struct gateway_options *options = &program->options;
@@ -148,11 +159,21 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.timers = &program->loop.timers,
 		.now_us = gateway_now_us,
 		.request_timeout_ms = options->request_timeout_ms,
+		.max_body = options->max_body,
+		.random = random_bytes,
+		.work = gateway_work,
+		.work_ctx = &program->loop,
 		.idempotency = program->idempotency,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
+		.roles = &options->roles,
 		.upstream_name = options->endpoint.host,
 	};
+	program->hubs = api_hubs_new(&program->app);
+	if (!program->hubs) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
+	}
+	program->app.hubs = program->hubs;
 	const struct http_server_config config = {
 		.loop = &program->loop,
 		.app = &program->app,
@@ -191,11 +212,12 @@ static int run(struct program *program)
 		fprintf(stderr, "gatepost: %s\n", error.text);
 	}
 	http_server_free(&program->server);
+	api_hubs_free(&program->hubs);
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}
 	api_idempotency_free(&program->idempotency);
-	/* The network's transports finish their close in here. */
+	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {
 		imap_tcp_network_free(&program->network);

@@ -11,7 +11,7 @@
 
 #define MAX_CONFIG_FILE (1024 * GP_KIB)
 #define MAX_VALUE 4096
-#define MAX_CORS_ORIGINS 100
+#define MAX_VALUES 100
 #define HELP_COLUMN 40
 
 enum kind {
@@ -23,7 +23,8 @@ enum kind {
 	KIND_NUMBER,
 	KIND_SECONDS, /* kept in milliseconds */
 	KIND_BYTES,
-	KIND_ORIGINS,
+	KIND_ORIGINS, /* a list */
+	KIND_ROLES,   /* a list */
 	KIND_LEVEL,
 	KIND_FORMAT,
 	KIND_CONFIG,
@@ -63,6 +64,8 @@ static const struct definition definitions[] = {
 	{"max-connections", KIND_NUMBER, AT(max_connections), 1, 1000000, "10000", "N", "HTTP connections at most"},
 	{"cors-origin", KIND_ORIGINS, AT(cors_origins), 0, 0, NULL, "ORIGIN",
 	 "a web origin that may call, as https://app.example; repeatable"},
+	{"mailbox-role", KIND_ROLES, AT(mailbox_roles), 0, 0, NULL, "ROLE=NAME",
+	 "the mailbox of a role, before what the server says: sent=Sent Items; repeatable"},
 	{"tls-cert", KIND_TEXT, AT(tls_cert), 0, 0, NULL, "FILE", "serve HTTPS: certificate chain, PEM"},
 	{"tls-key", KIND_TEXT, AT(tls_key), 0, 0, NULL, "FILE", "its private key, PEM, without a passphrase"},
 	{"allow-plaintext", KIND_FLAG, AT(allow_plaintext), 0, 0, "false", NULL,
@@ -130,6 +133,11 @@ static void describe(const struct reading *reading, size_t index, enum source so
 	}
 }
 
+static bool is_list(enum kind kind)
+{
+	return kind == KIND_ORIGINS || kind == KIND_ROLES;
+}
+
 static enum gp_status fail(const struct reading *reading, size_t index, enum source source, const char *what)
 {
 	char where[160];
@@ -164,11 +172,11 @@ static enum gp_status give(struct reading *reading, size_t index, enum source so
 	if (value.len > MAX_VALUE || memchr(value.ptr, '\0', value.len)) {
 		return fail(reading, index, source, "the value is too long, or holds a NUL");
 	}
-	if (given->n_values >= MAX_CORS_ORIGINS) {
+	if (given->n_values >= MAX_VALUES) {
 		return fail(reading, index, source, "given too often");
 	}
 	/* Of what is not a list the last one counts. */
-	if (definitions[index].kind != KIND_ORIGINS) {
+	if (!is_list(definitions[index].kind)) {
 		forget(given);
 	}
 	char **values = realloc(given->values, (given->n_values + 1) * sizeof *values);
@@ -231,16 +239,19 @@ static enum gp_status read_arguments(struct reading *reading, int argc, const ch
 	return GP_OK;
 }
 
-/* Several origins in one variable: separated by commas or spaces. */
+/* Several values in one variable: separated by commas, and origins by spaces too. */
 static enum gp_status give_words(struct reading *reading, size_t index, enum source source, struct span text)
 {
 	enum gp_status status = GP_OK;
 	size_t start = 0;
 
 	for (size_t i = 0; i <= text.len && status == GP_OK; i++) {
-		if (i == text.len || text.ptr[i] == ',' || text.ptr[i] == ' ') {
-			if (i > start) {
-				status = give(reading, index, source, span_slice(text, start, i - start));
+		bool is_end = i == text.len || text.ptr[i] == ',' ||
+			      (text.ptr[i] == ' ' && definitions[index].kind == KIND_ORIGINS);
+		if (is_end) {
+			struct span word = span_trim(span_slice(text, start, i - start));
+			if (word.len > 0) {
+				status = give(reading, index, source, word);
 			}
 			start = i + 1;
 		}
@@ -265,7 +276,7 @@ static enum gp_status read_environment(struct reading *reading, const char *cons
 				continue;
 			}
 			struct span value = span_from(text, len + 1);
-			enum gp_status status = definitions[i].kind == KIND_ORIGINS
+			enum gp_status status = is_list(definitions[i].kind)
 							? give_words(reading, i, SOURCE_ENVIRONMENT, value)
 							: give(reading, i, SOURCE_ENVIRONMENT, value);
 			if (status != GP_OK) {
@@ -304,7 +315,7 @@ static enum gp_status give_member(struct reading *reading, const char *name, jso
 		return gp_error_set(reading->error, GP_INVALID, "%.80s in %.100s: there is no such option", name,
 				    reading->config_file);
 	}
-	if (!json_is_array(value) || definitions[index].kind != KIND_ORIGINS) {
+	if (!json_is_array(value) || !is_list(definitions[index].kind)) {
 		return give_json(reading, index, value);
 	}
 	for (size_t i = 0; i < json_array_size(value); i++) {
@@ -415,6 +426,22 @@ static enum gp_status set_origins(struct reading *reading, size_t index)
 	return GP_OK;
 }
 
+static enum gp_status set_roles(struct reading *reading, size_t index)
+{
+	struct given *given = &reading->given[index];
+
+	for (size_t i = 0; i < given->n_values; i++) {
+		struct gp_error why = {.status = GP_OK};
+		if (api_role_config_add(&reading->options->roles, span_of(given->values[i]), &why) != GP_OK) {
+			return fail(reading, index, given->source, why.text);
+		}
+	}
+	reading->options->mailbox_roles = given->values;
+	reading->options->n_mailbox_roles = given->n_values;
+	*given = (struct given){.source = SOURCE_DEFAULT};
+	return GP_OK;
+}
+
 static enum gp_status set_text(const struct reading *reading, size_t index, struct span text, char **at)
 {
 	if (text.len == 0) {
@@ -459,6 +486,8 @@ static enum gp_status set(struct reading *reading, size_t index)
 		return set_number(reading, index, text, at);
 	case KIND_ORIGINS:
 		return set_origins(reading, index);
+	case KIND_ROLES:
+		return set_roles(reading, index);
 	case KIND_LEVEL:
 		return set_choice(reading, index, text, levels, "must be error, warn, info or debug", at);
 	case KIND_FORMAT:
@@ -565,6 +594,10 @@ void gateway_options_deinit(struct gateway_options *options)
 		free(options->cors_origins[i]);
 	}
 	free(options->cors_origins);
+	for (size_t i = 0; i < options->n_mailbox_roles; i++) {
+		free(options->mailbox_roles[i]);
+	}
+	free(options->mailbox_roles);
 	free(options->imap_ca_file);
 	free(options->tls_cert);
 	free(options->tls_key);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "api/role.h"
 #include "base/log.h"
 #include "gateway/address.h"
 #include "imap/endpoint.h"
@@ -30,7 +31,10 @@ struct gateway_options {
 	uint64_t max_body, max_connections;
 	char **cors_origins; /* own, each one too */
 	size_t n_cors_origins;
-	char *tls_cert, *tls_key; /* own: file names; both or none */
+	char **mailbox_roles; /* own, each one too: "sent=Sent Items" */
+	size_t n_mailbox_roles;
+	struct api_role_config roles; /* the same, understood; borrows from them */
+	char *tls_cert, *tls_key;     /* own: file names; both or none */
 	bool allow_plaintext;
 	uint64_t log_level;  /* enum gp_log_level */
 	uint64_t log_format; /* enum gp_log_format */

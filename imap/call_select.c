@@ -1,4 +1,4 @@
-/* NOOP, SELECT and EXAMINE. */
+/* NOOP, SELECT, EXAMINE and UNSELECT. */
 #include <stdlib.h>
 
 #include "imap/call_internal.h"
@@ -8,6 +8,7 @@ struct select_call {
 	imap_done_fn done;
 	void *ctx; /* borrow */
 	bool is_select;
+	bool is_unselect;
 	bool is_examine;
 	struct span mailbox; /* borrow, until start() returns */
 };
@@ -24,6 +25,10 @@ static enum gp_status advance(struct imap_call *call)
 		spec.mailbox = self->mailbox;
 		spec.is_examine = self->is_examine;
 		name = self->is_examine ? "EXAMINE" : "SELECT";
+	}
+	if (self->is_unselect) {
+		spec.kind = IMAP_COMMAND_SELECT; /* of no mailbox */
+		name = "UNSELECT";
 	}
 	struct imap_call_step *step = imap_call_step_new(call, name, &spec);
 	if (!step) {
@@ -82,6 +87,20 @@ struct imap_call *imap_noop_start(struct imap_session *session, imap_done_fn don
 	struct select_call *self = select_call_new(session, done, ctx);
 
 	return self ? imap_call_begin(&self->base) : NULL;
+}
+
+struct imap_call *imap_unselect_start(struct imap_session *session, imap_done_fn done, void *ctx)
+{
+	struct select_call *self = select_call_new(session, done, ctx);
+
+	if (!self) {
+		return NULL;
+	}
+	self->is_unselect = true;
+	if (!imap_session_can(session, IMAP_CAP_UNSELECT)) {
+		imap_call_fail_with(&self->base, GP_UNSUPPORTED, "the IMAP server does not offer UNSELECT");
+	}
+	return imap_call_begin(&self->base);
 }
 
 struct imap_call *imap_select_start(struct imap_session *session, struct span mailbox, bool is_examine,

@@ -73,30 +73,6 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	}
 }
 
-/* The UIDs that are in both sets: a server may name more than was asked. */
-static enum gp_status add_common(struct imap_uidset *out, const struct imap_uidset *a, const struct imap_uidset *b)
-{
-	for (size_t i = 0, j = 0; i < a->n_ranges && j < b->n_ranges;) {
-		struct imap_uid_range x = a->ranges[i];
-		struct imap_uid_range y = b->ranges[j];
-		uint32_t first = x.first > y.first ? x.first : y.first;
-		uint32_t last = x.last < y.last ? x.last : y.last;
-
-		if (first <= last) {
-			enum gp_status status = imap_uidset_add(out, first, last);
-			if (status != GP_OK) {
-				return status;
-			}
-		}
-		if (x.last < y.last) {
-			i++;
-		} else {
-			j++;
-		}
-	}
-	return GP_OK;
-}
-
 static void step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct store_call *self = (struct store_call *)step->call;
@@ -104,7 +80,8 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 	bool has_modified = code && span_equal_text_nocase(code->name, "MODIFIED");
 
 	if (has_modified && code->uids) {
-		enum gp_status status = add_common(&self->modified, &step->uids, code->uids);
+		/* a server may name more than was asked */
+		enum gp_status status = imap_uidset_add_common(&self->modified, &step->uids, code->uids);
 		if (status != GP_OK) {
 			imap_call_fail_with(step->call, status, gp_status_text(status));
 		}

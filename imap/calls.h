@@ -21,11 +21,24 @@ void imap_call_cancel(struct imap_call **call);
 
 struct imap_call *imap_noop_start(struct imap_session *session, imap_done_fn done, void *ctx);
 
+/* IDLE (RFC 2177): what happens is told by the session's event `untagged`. Ends when any
+ * other command is submitted, when the server ends it, or when it is cancelled; DONE is
+ * sent then, and never before the server's "+". GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_idle_start(struct imap_session *session, imap_done_fn done, void *ctx);
+
+/* NOTIFY SET STATUS (RFC 5465) for what happens to all mailboxes of the personal namespace
+ * that are not selected: told by the session's event `untagged`, as STATUS and LIST,
+ * from now on. First comes a STATUS of each. GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_notify_start(struct imap_session *session, imap_done_fn done, void *ctx);
+
 /* SELECT or EXAMINE (with CONDSTORE where offered). For the pool. NO becomes
  * GP_NOT_FOUND when the server says NONEXISTENT or something like "doesn't exist",
  * is unspecific, or has no code; other codes stay GP_NO with the code. */
 struct imap_call *imap_select_start(struct imap_session *session, struct span mailbox, bool is_examine,
 				    imap_done_fn done, void *ctx);
+
+/* UNSELECT (RFC 3691): nothing is selected. GP_UNSUPPORTED where it is not offered. */
+struct imap_call *imap_unselect_start(struct imap_session *session, imap_done_fn done, void *ctx);
 
 /* ---- mailboxes ---- */
 
@@ -146,6 +159,22 @@ typedef void (*imap_copy_fn)(void *ctx, const struct gp_error *error, const stru
 struct imap_call *imap_copy_start(struct imap_session *session, uint32_t uid, struct span mailbox, bool is_move,
 				  imap_copy_fn done, void *ctx);
 
+/* The same of a set of UIDs, without "*": long ones are split over commands, one at a time. */
+struct imap_copy_pair {
+	uint32_t source, copy; /* UIDs */
+};
+
+struct imap_copies {
+	uint32_t uidvalidity;               /* of the target; 0: the server told nothing */
+	const struct imap_copy_pair *pairs; /* those it told of, by ascending source; borrowed */
+	size_t n_pairs;
+};
+
+/* `copies` is there on an error too. */
+typedef void (*imap_copies_fn)(void *ctx, const struct gp_error *error, const struct imap_copies *copies);
+struct imap_call *imap_copy_set_start(struct imap_session *session, const struct imap_uidset *uids, struct span mailbox,
+				      bool is_move, imap_copies_fn done, void *ctx);
+
 /*
  * APPEND of one message that comes in pieces. It asks for nothing by itself: room() says
  * how much may be written, first when the server has taken the head of the command, then
@@ -199,8 +228,11 @@ size_t imap_append_room(const struct imap_append *append);
 void imap_append_write(struct imap_append *append, struct span octets);
 void imap_append_cancel(struct imap_append **append);
 
-/* UID EXPUNGE of one message: removes it if it is marked \Deleted, and nothing else.
+/* UID EXPUNGE: removes those of the set that are marked \Deleted, and nothing else.
  * GP_UNSUPPORTED without UIDPLUS: an EXPUNGE without UIDs would remove what others marked. */
+struct imap_call *imap_expunge_set_start(struct imap_session *session, const struct imap_uidset *uids,
+					 imap_done_fn done, void *ctx);
+/* The same of one message. */
 struct imap_call *imap_expunge_start(struct imap_session *session, uint32_t uid, imap_done_fn done, void *ctx);
 
 /* UID SEARCH: by ESEARCH where offered, CHARSET UTF-8 only when needed, with the
@@ -228,6 +260,22 @@ struct imap_sort_term {
 typedef void (*imap_sort_fn)(void *ctx, const struct gp_error *error, const uint32_t *uids, size_t n_uids);
 struct imap_call *imap_sort_start(struct imap_session *session, const struct imap_sort_term *terms, size_t n_terms,
 				  const struct imap_search *search, imap_sort_fn done, void *ctx);
+
+/* What changed since a mod-sequence (RFC 7162), in the selected mailbox. */
+struct imap_changes {
+	const struct imap_uidset *changed; /* UIDs whose row came, with a mod-sequence in (since, until] */
+	const struct imap_uidset
+		*vanished; /* expunged since; ranges may name UIDs that never were. Empty without has_vanished */
+	bool has_vanished; /* QRESYNC was in force */
+};
+
+/* UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE since [VANISHED]). `since` is at least 1. Rows
+ * with a mod-sequence above `until` are left out: they come again the next time. Sets are
+ * borrowed for the callback; `changes` is NULL on error. GP_UNSUPPORTED where the mailbox
+ * keeps no mod-sequences. */
+typedef void (*imap_changes_fn)(void *ctx, const struct gp_error *error, const struct imap_changes *changes);
+struct imap_call *imap_changes_start(struct imap_session *session, uint64_t since, uint64_t until, imap_changes_fn done,
+				     void *ctx);
 
 /* The position of the first message with a UID of at least `uid`, 0 when there is
  * none: SEARCH RETURN (MIN), or a plain SEARCH. Holds for the session's state when

@@ -61,3 +61,13 @@ void imap_parser_trim(struct imap_parser *parser)
 		imap_parse_trim(&parser->parse);
 	}
 }
+
+void imap_parser_release(struct imap_parser *parser)
+{
+	if (imap_framing_is_at_boundary(&parser->framing)) {
+		imap_framing_trim(&parser->framing);
+		gp_buffer_reset(&parser->framing.bytes, 0);
+		imap_parse_deinit(&parser->parse);
+		imap_parse_init(&parser->parse);
+	}
+}

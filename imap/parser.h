@@ -38,6 +38,8 @@ enum imap_parser_result imap_parser_next(struct imap_parser *parser, struct span
 bool imap_parser_is_at_boundary(const struct imap_parser *parser);
 /* Gives back memory that a large response needed. */
 void imap_parser_trim(struct imap_parser *parser);
+/* Gives back all of it: nothing more is expected for long. */
+void imap_parser_release(struct imap_parser *parser);
 
 /* A date-time of INTERNALDATE, "17-Jul-1996 02:44:25 -0700"; false if it is none. */
 bool imap_parse_date_time(struct span text, int64_t *seconds_out);

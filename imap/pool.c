@@ -52,12 +52,26 @@ static void dispatch(struct gp_timer *timer);
 
 bool pool_has_waiting(const struct pool_account *account)
 {
-	return account->waiting[0].first || account->waiting[1].first;
+	bool has_waiting = false;
+
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		has_waiting |= account->waiting[i].first != NULL;
+	}
+	return has_waiting;
 }
 
 static struct lease_list *queue_of(const struct imap_lease *lease)
 {
-	return &lease->account->waiting[lease->is_bulk];
+	enum pool_queue queue = POOL_QUEUE_SHORT;
+
+	if (lease->tenant_events) {
+		queue = POOL_QUEUE_TENANT;
+	} else if (lease->is_fresh_view) {
+		queue = POOL_QUEUE_FRESH;
+	} else if (lease->is_bulk) {
+		queue = POOL_QUEUE_BULK;
+	}
+	return &lease->account->waiting[queue];
 }
 
 static void leave_queue(struct imap_lease *lease)
@@ -101,7 +115,7 @@ static struct pool_account *account_get(struct imap_pool *pool, struct imap_cred
 
 /* ---- accounts that wait for room ---- */
 
-static void starve(struct pool_account *account)
+void pool_starve(struct pool_account *account)
 {
 	struct imap_pool *pool = account->pool;
 
@@ -243,81 +257,7 @@ void pool_room_came_free(struct imap_pool *pool)
 	}
 }
 
-static void evict(struct pool_session *session)
-{
-	session->is_evicted = true;
-	session->account->pool->n_evicted++;
-	pool_session_retire(session);
-}
-
-/* Logs out the session of any account that has been idle longest, unless as many are
- * on their way out already as accounts wait for room. */
-static void evict_idle(struct imap_pool *pool)
-{
-	struct pool_session *oldest = NULL;
-
-	if (pool->n_evicted >= pool->n_starved) {
-		return;
-	}
-	for (size_t i = 0; i < POOL_BUCKETS; i++) {
-		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
-			for (struct pool_session *s = account->first_session; s; s = s->next) {
-				if (pool_session_is_idle(s) && (!oldest || s->idle_since_ms < oldest->idle_since_ms)) {
-					oldest = s;
-				}
-			}
-		}
-	}
-	if (oldest) {
-		evict(oldest);
-	}
-}
-
-bool pool_evict_for_starved(struct pool_session *session)
-{
-	struct imap_pool *pool = session->account->pool;
-
-	if (!session->is_ready || pool->n_evicted >= pool->n_starved) {
-		return false;
-	}
-	evict(session);
-	return true;
-}
-
-/* ---- choosing a session ---- */
-
-static size_t account_cap(struct pool_account *account)
-{
-	if (account->cap_lowered_until_ms <= account->pool->config.timers->now_ms) {
-		account->cap = account->pool->config.max_sessions_per_account;
-	}
-	return account->cap;
-}
-
-static bool is_usable(const struct pool_session *s)
-{
-	return s->is_ready && !s->is_closed && !s->is_retiring;
-}
-
-static bool is_joinable(const struct pool_session *s)
-{
-	return is_usable(s) && s->n_alone == 0;
-}
-
-/* Sessions past their age leave the pool: the next login shows if the password still
- * holds. */
-static void retire_aged(struct pool_account *account)
-{
-	uint64_t now = account->pool->config.timers->now_ms;
-	struct pool_session *next;
-
-	for (struct pool_session *s = account->first_session; s; s = next) {
-		next = s->next;
-		if (is_usable(s) && now - imap_session_ready_at_ms(s->session) > GP_MAX_SESSION_AGE_MS) {
-			pool_session_retire(s);
-		}
-	}
-}
+/* ---- mailboxes that go ---- */
 
 static bool is_at_or_below(const char *selected, struct span mailbox, char delimiter)
 {
@@ -337,116 +277,11 @@ void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credenti
 
 	for (struct pool_session *s = account ? account->first_session : NULL; s; s = next) {
 		next = s->next;
-		if (is_usable(s) && s->mailbox && is_at_or_below(s->mailbox, mailbox, delimiter)) {
+		if ((pool_session_is_usable(s) || s->tenant) && s->mailbox &&
+		    is_at_or_below(s->mailbox, mailbox, delimiter)) {
 			pool_session_retire(s);
 		}
 	}
-}
-
-/* The least loaded session that has the lease's mailbox open (any, if it needs none). */
-static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool allows_bulk)
-{
-	struct pool_session *best = NULL;
-
-	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_joinable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
-			continue;
-		}
-		if (!best || s->leases.n < best->leases.n) {
-			best = s;
-		}
-	}
-	return best && best->leases.n < POOL_SHARE_HARD ? best : NULL;
-}
-
-/* A session whose mailbox nobody holds: one with none selected first, then the one
- * that has been idle longest. */
-static struct pool_session *unheld(struct pool_account *account)
-{
-	struct pool_session *best = NULL;
-
-	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_joinable(s) || s->n_holders > 0 || s->select) {
-			continue;
-		}
-		if (!best || (best->mailbox && !s->mailbox) ||
-		    ((best->mailbox != NULL) == (s->mailbox != NULL) && s->idle_since_ms < best->idle_since_ms)) {
-			best = s;
-		}
-	}
-	return best;
-}
-
-/* Opens one more session if the caps allow, unless enough are on their way. The first
- * login of an account goes alone: a wrong password is tried once. */
-static bool open_another(struct pool_account *account)
-{
-	struct imap_pool *pool = account->pool;
-
-	size_t n_waiting = account->waiting[0].n + account->waiting[1].n;
-
-	if (account->n_connecting > 0 &&
-	    (account->n_sessions == account->n_connecting || account->n_connecting >= n_waiting)) {
-		return true;
-	}
-	if (pool->is_draining || account->n_sessions >= account_cap(account)) {
-		return false;
-	}
-	if (pool->n_sessions >= pool->config.max_sessions) {
-		starve(account);
-		evict_idle(pool);
-		return false;
-	}
-	return pool_session_open(account);
-}
-
-static struct pool_session *choose_short(struct pool_account *account, const struct imap_lease *lease)
-{
-	struct pool_session *same = least_loaded(account, lease, false);
-
-	if (same && same->leases.n < POOL_SHARE_SOFT) {
-		return same;
-	}
-	struct pool_session *other = lease->mailbox ? unheld(account) : NULL;
-	if (other) {
-		return other;
-	}
-	open_another(account); /* for those to come; this one need not wait for it */
-	return same ? same : least_loaded(account, lease, true);
-}
-
-static bool has_session_for_bulk(struct pool_account *account)
-{
-	size_t cap = account_cap(account);
-	size_t n_busy = 0;
-
-	for (const struct pool_session *s = account->first_session; s; s = s->next) {
-		n_busy += s->n_bulk > 0 && !s->is_closed;
-	}
-	return n_busy < (cap > 1 ? cap - 1 : 1);
-}
-
-static struct pool_session *choose_bulk(struct pool_account *account, const struct imap_lease *lease)
-{
-	uint64_t waited_ms = account->pool->config.timers->now_ms - lease->waiting_since_ms;
-
-	if (has_session_for_bulk(account)) {
-		struct pool_session *same = least_loaded(account, lease, false);
-		if (same && same->leases.n == 0) {
-			return same;
-		}
-		struct pool_session *other = unheld(account);
-		if (other && !(lease->is_alone && other->leases.n > 0)) {
-			return other;
-		}
-		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
-			return NULL; /* it is worth waiting for */
-		}
-		if (same && !lease->is_alone) {
-			return same;
-		}
-	}
-	return waited_ms >= POOL_BULK_PATIENCE_MS ? least_loaded(account, lease, true) : NULL;
 }
 
 /* ---- the queue ---- */
@@ -469,13 +304,15 @@ static void count_waiting(struct imap_lease *lease, const struct pool_session *s
 
 /* In order: the first lease of a queue that finds no session stops those behind it, so
  * that nobody starves. */
-static void dispatch_queue(struct pool_account *account, bool is_bulk)
+static void dispatch_queue(struct pool_account *account, enum pool_queue which,
+			   struct pool_session *(*choose)(struct pool_account *, const struct imap_lease *))
 {
-	struct lease_list *queue = &account->waiting[is_bulk];
+	struct lease_list *queue = &account->waiting[which];
 
 	while (queue->first) {
 		struct imap_lease *lease = queue->first;
-		struct pool_session *session = is_bulk ? choose_bulk(account, lease) : choose_short(account, lease);
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the queue */
+		struct pool_session *session = choose(account, lease);
 		if (!session) {
 			return;
 		}
@@ -485,26 +322,58 @@ static void dispatch_queue(struct pool_account *account, bool is_bulk)
 	}
 }
 
+static void refuse_tenants(struct pool_account *account)
+{
+	static const struct gp_error full = {.status = GP_POOL_FULL, .text = "no IMAP session is left for a watch"};
+	struct lease_list *queue = &account->waiting[POOL_QUEUE_TENANT];
+
+	for (size_t n = queue->n; n > 0 && queue->first && !pool_has_room_for_tenant(account); n--) {
+		struct imap_lease *lease = queue->first;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the queue */
+		leave_queue(lease);
+		pool_fail(lease, &full);
+	}
+}
+
+/* Once it is over, a session that comes free is all that can help. */
+static void await_patience(struct pool_account *account, enum pool_queue queue, uint64_t patience_ms)
+{
+	const struct imap_lease *first = account->waiting[queue].first;
+	uint64_t until_ms = first ? first->waiting_since_ms + patience_ms : 0;
+
+	if (until_ms > account->pool->config.timers->now_ms &&
+	    (!gp_timer_is_running(&account->patience) || until_ms < account->patience.at_ms)) {
+		gp_timer_start_at(&account->patience, until_ms);
+	}
+}
+
 static void dispatch(struct gp_timer *timer)
 {
 	struct pool_account *account = timer->ctx;
 
 	account->is_dispatching = true;
-	retire_aged(account);
-	dispatch_queue(account, false);
-	dispatch_queue(account, true);
+	pool_retire_aged(account);
+	if (!account->waiting[POOL_QUEUE_FRESH].first) {
+		pool_unreserve(account);
+	}
+	refuse_tenants(account); /* first: they may wait for a short lease then */
+	dispatch_queue(account, POOL_QUEUE_SHORT, pool_choose_short);
+	dispatch_queue(account, POOL_QUEUE_FRESH, pool_choose_fresh);
+	dispatch_queue(account, POOL_QUEUE_BULK, pool_choose_bulk);
+	dispatch_queue(account, POOL_QUEUE_TENANT, pool_choose_tenant);
+	if (account->waiting[POOL_QUEUE_TENANT].first && !pool_has_room_for_tenant(account)) {
+		pool_dispatch_soon(account);
+	}
+	if (pool_is_blocked_by_tenants(account)) {
+		pool_put_out_tenant(account);
+	}
 	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
 		static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
 		/* one that lost its session under SELECT came back to the queue */
 		pool_fail_waiting(account, account->pool->is_draining ? &draining : &no_memory);
 	}
-	if (account->waiting[1].first) {
-		uint64_t until_ms = account->waiting[1].first->waiting_since_ms + POOL_BULK_PATIENCE_MS;
-		/* Once it is over, a session that comes free is all that can help. */
-		if (until_ms > account->pool->config.timers->now_ms) {
-			gp_timer_start_at(&account->patience, until_ms);
-		}
-	}
+	await_patience(account, POOL_QUEUE_FRESH, POOL_FRESH_PATIENCE_MS);
+	await_patience(account, POOL_QUEUE_BULK, POOL_BULK_PATIENCE_MS);
 	account->is_dispatching = false;
 	pool_account_release(account);
 }
@@ -569,8 +438,9 @@ void pool_fail_waiting(struct pool_account *account, const struct gp_error *erro
 	bool was_dispatching = account->is_dispatching;
 
 	account->is_dispatching = true; /* keeps the account */
-	fail_queue(&account->waiting[0], &copy);
-	fail_queue(&account->waiting[1], &copy);
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		fail_queue(&account->waiting[i], &copy);
+	}
 	account->is_dispatching = was_dispatching;
 	pool_account_release(account);
 }
@@ -594,6 +464,9 @@ static void on_deadline(struct gp_timer *timer)
 	}
 	if (lease->state == LEASE_WAITING) {
 		leave_queue(lease);
+		if (pool_has_waiting(account)) {
+			pool_dispatch_soon(account); /* a session may have been reserved for it */
+		}
 	} else {
 		pool_session_detach(lease->session, lease, true);
 	}
@@ -621,11 +494,12 @@ static bool copy_mailbox(struct imap_lease *lease, struct span mailbox)
 	return lease->mailbox != NULL;
 }
 
-struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec, imap_lease_fn done,
-				    void *ctx)
+static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec,
+				      const struct pool_tenant_events *tenant_events, imap_lease_fn done, void *ctx)
 {
 	struct imap_lease *lease = calloc(1, sizeof *lease);
 
+	assert(!spec->is_fresh_view || (!span_is_nil(spec->mailbox) && !spec->is_write && !spec->is_bulk));
 	if (!lease || !copy_mailbox(lease, spec->mailbox)) {
 		free(lease);
 		return NULL;
@@ -641,6 +515,8 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	lease->is_write = spec->is_write;
 	lease->is_bulk = spec->is_bulk;
 	lease->is_alone = spec->is_bulk && spec->is_alone;
+	lease->is_fresh_view = spec->is_fresh_view;
+	lease->tenant_events = tenant_events;
 	lease->done = done;
 	lease->ctx = ctx;
 	account->n_leases++;
@@ -652,6 +528,31 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	gp_timer_init(&lease->deadline, pool->config.timers, is_refused ? on_refused_at_once : on_deadline, lease);
 	gp_timer_start_at(&lease->deadline, is_refused ? 0 : spec->deadline_at_ms);
 	return lease;
+}
+
+struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec, imap_lease_fn done,
+				    void *ctx)
+{
+	return lease_start(pool, spec, NULL, done, ctx);
+}
+
+struct imap_lease *pool_tenant_start(struct imap_pool *pool, struct imap_credential *credential,
+				     uint64_t deadline_at_ms, const struct pool_tenant_events *events,
+				     imap_lease_fn done, void *ctx)
+{
+	const struct imap_lease_spec spec = {
+		.credential = credential, .mailbox = SPAN_NIL, .deadline_at_ms = deadline_at_ms};
+
+	return lease_start(pool, &spec, events, done, ctx);
+}
+
+void pool_tenant_note_mailbox(struct imap_lease *lease, struct span mailbox)
+{
+	struct pool_session *session = lease->session;
+
+	free(session->mailbox);
+	/* Without it the session is not told when the mailbox is about to be deleted. */
+	session->mailbox = span_is_nil(mailbox) ? NULL : strndup(mailbox.ptr, mailbox.len);
 }
 
 void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)
@@ -695,7 +596,7 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
 	lease->is_stalled = is_stalled;
 	if (is_stalled) {
 		lease->session->n_bulk--;
-		if (lease->account->waiting[1].first) {
+		if (lease->account->waiting[POOL_QUEUE_BULK].first) {
 			pool_dispatch_soon(lease->account);
 		}
 	} else {

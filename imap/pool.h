@@ -12,6 +12,13 @@
  * the mailbox selected; else the lease waits in the account's queue, in order, under
  * its deadline.
  *
+ * A fresh view is a lease with a mailbox to itself: it is selected anew, on a session
+ * where nobody holds one, and nobody joins. After half a second of waiting a session
+ * is kept for it.
+ *
+ * Watches (imap/watch.h) have sessions of their own, at most all but one of an account's,
+ * and give them up where the pool is full and a lease waits.
+ *
  * Bulk leases (streams) have a queue of their own and one session each, at most all but
  * one of the account's: servers read a message from its start for every jump between
  * two of them, and short requests must find a session. A stream whose reader does not
@@ -53,7 +60,11 @@ struct imap_lease_spec {
 	struct span mailbox;                /* UTF-8, copied; NIL: none is needed */
 	bool is_write;                      /* SELECT rather than EXAMINE */
 	bool is_bulk;
-	bool is_alone;           /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
+	bool is_alone; /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
+	/* The mailbox is selected anew for this very lease, on a session where no other lease
+	 * holds a mailbox, and no other lease joins while it is held: what the session says of
+	 * the mailbox is one moment's state. Needs a mailbox; to read. */
+	bool is_fresh_view;
 	uint64_t deadline_at_ms; /* GP_DEADLINE when it is not granted by then */
 };
 
@@ -74,8 +85,8 @@ void imap_lease_end(struct imap_lease **lease, bool is_suspect);
 struct imap_session *imap_lease_session(const struct imap_lease *lease);
 /* A bulk lease whose holder cannot go on now (true), or can again. */
 void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled);
-/* True when the mailbox was selected for this very lease, so that its state is the
- * server's of this moment; else a NOOP brings it up to date. */
+/* True when the mailbox was selected for this very lease, or in its turn of the loop, so
+ * that its state is the server's of this moment; else a NOOP brings it up to date. */
 bool imap_lease_is_fresh(const struct imap_lease *lease);
 /* How long it waited for a session to be free, not counting connecting and selecting. */
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease);

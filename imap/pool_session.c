@@ -95,9 +95,27 @@ static void on_closed(void *ctx, const struct gp_error *error)
 	} else if (pool_has_waiting(account)) {
 		pool_dispatch_soon(account);
 	}
+	if (self->tenant) {
+		self->tenant->tenant_events->closed(self->tenant->ctx, &copy);
+	}
 }
 
-static const struct imap_session_events session_events = {.ready = on_ready, .closed = on_closed};
+static void on_untagged(void *ctx, const struct imap_response *response)
+{
+	struct pool_session *self = ctx;
+
+	if (self->tenant) {
+		self->tenant->tenant_events->untagged(self->tenant->ctx, response);
+	}
+}
+
+static void select_turn_ended(struct gp_timer *timer)
+{
+	(void)timer;
+}
+
+static const struct imap_session_events session_events = {
+	.ready = on_ready, .closed = on_closed, .untagged = on_untagged};
 
 bool pool_session_open(struct pool_account *account)
 {
@@ -118,6 +136,7 @@ bool pool_session_open(struct pool_account *account)
 	self->account = account;
 	self->opened_at_ms = pool->config.timers->now_ms;
 	gp_timer_init(&self->tick, pool->config.timers, session_tick, self);
+	gp_timer_init(&self->select_turn, pool->config.timers, select_turn_ended, self);
 	self->session = imap_session_new(&config, &session_events, self);
 	if (!self->session) {
 		free(self);
@@ -141,6 +160,7 @@ void pool_session_destroy(struct pool_session *self)
 	imap_call_cancel(&self->select);
 	imap_call_cancel(&self->noop);
 	gp_timer_stop(&self->tick);
+	gp_timer_stop(&self->select_turn);
 	imap_session_free(&self->session);
 	if (!self->is_closed) {
 		account->n_sessions--;
@@ -166,6 +186,8 @@ void pool_session_retire(struct pool_session *self)
 	self->is_retiring = true;
 	if (self->leases.n == 0 && !self->is_closed) {
 		imap_session_logout(self->session);
+	} else if (self->tenant && !self->is_closed) {
+		self->tenant->tenant_events->leave(self->tenant->ctx);
 	}
 }
 
@@ -229,6 +251,9 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	if (!lease->mailbox) {
 		return true;
 	}
+	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
+		return false;
+	}
 	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine);
 }
 
@@ -248,7 +273,6 @@ static void grant_selecting(struct pool_session *self)
 
 	while (lease) {
 		if (lease->state == LEASE_SELECTING) {
-			lease->is_fresh = true;
 			pool_grant(lease);
 			lease = self->leases.first; /* callbacks may have changed the list */
 		} else {
@@ -277,10 +301,12 @@ static void on_selected(void *ctx, const struct gp_error *error)
 static void attach(struct pool_session *self, struct imap_lease *lease)
 {
 	lease->session = self;
+	lease->is_fresh = self->select && gp_timer_is_running(&self->select_turn);
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
 	self->n_alone += lease->is_alone;
+	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
 }
 
@@ -303,6 +329,11 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 		return;
 	}
 	lease->state = LEASE_SELECTING;
+	/* Who joins later is not fresh: by then the server may have said what there was. */
+	lease->is_fresh = true;
+	gp_timer_start(&self->select_turn, 0);
+	self->is_exclusive = lease->is_fresh_view;
+	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
 	self->mailbox = strdup(lease->mailbox);
 	self->is_examine = !lease->is_write;
@@ -324,7 +355,10 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	self->n_holders -= lease->mailbox != NULL;
 	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
 	self->n_alone -= lease->is_alone;
-	self->is_retiring = self->is_retiring || is_suspect;
+	self->is_exclusive = self->is_exclusive && !lease->is_fresh_view;
+	/* What a tenant asked the server to tell is nothing that others expect. */
+	self->is_retiring = self->is_retiring || is_suspect || lease == self->tenant;
+	self->tenant = lease == self->tenant ? NULL : self->tenant;
 	if (self->leases.n > 0) {
 		return;
 	}

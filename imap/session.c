@@ -175,6 +175,11 @@ const char *imap_session_personal_prefix(const struct imap_session *session)
 	return session->personal_prefix;
 }
 
+bool imap_session_has_qresync(const struct imap_session *session)
+{
+	return session->has_qresync;
+}
+
 void imap_session_disable(struct imap_session *session, enum imap_capability capability)
 {
 	session->is_disabled[capability] = true;
@@ -228,6 +233,17 @@ static bool is_clear_of_injection(struct imap_session *session, struct span rest
 	return false;
 }
 
+/* A session that is only watched may have nothing to say for hours. */
+static void trim_if_waiting(struct imap_session *session)
+{
+	bool is_idling = session->awaiting && session->awaiting->is_held;
+
+	if (session->state == IMAP_SESSION_READY && (is_idling || imap_session_n_commands(session) == 0)) {
+		imap_parser_release(session->parser);
+		gp_buffer_reset(&session->out, 0);
+	}
+}
+
 static void on_received(void *ctx, struct span bytes)
 {
 	struct imap_session *session = ctx;
@@ -244,6 +260,7 @@ static void on_received(void *ctx, struct span bytes)
 	while (imap_session_is_open(session)) {
 		enum imap_parser_result result = imap_parser_next(session->parser, &bytes, &response, &error);
 		if (result == IMAP_PARSER_NEED_MORE) {
+			trim_if_waiting(session);
 			return;
 		}
 		if (result == IMAP_PARSER_ERROR) {

@@ -112,6 +112,9 @@ struct imap_session_events {
 	void (*ready)(void *ctx);
 	void (*closed)(void *ctx, const struct gp_error *error);
 	void (*idle)(void *ctx); /* READY, and the last command in flight or in the queue has ended */
+	/* What no command has asked for: EXISTS, FETCH, LIST, STATUS, OK with a code … Borrowed.
+	 * The mailbox's state has it already. */
+	void (*untagged)(void *ctx, const struct imap_response *response);
 };
 
 struct imap_session;
@@ -134,6 +137,9 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 uint64_t imap_session_append_limit(const struct imap_session *session);
 /* Some servers offer what they cannot do: stop using it in this session. */
 void imap_session_disable(struct imap_session *session, enum imap_capability capability);
+/* QRESYNC is in force (RFC 7162): what is expunged is told by UID, and a mailbox's past
+ * can be asked for. From the answer to ENABLE on. */
+bool imap_session_has_qresync(const struct imap_session *session);
 struct gp_timers *imap_session_timers(const struct imap_session *session);
 /* The prefix of the account's personal namespace, in UTF-8 ("", "INBOX."); NULL until
  * the server has told. */
@@ -173,10 +179,12 @@ enum imap_command_kind {
 	IMAP_COMMAND_LSUB,
 	IMAP_COMMAND_STATUS, /* the STATUS row whose raw name is that of `mailbox` */
 	IMAP_COMMAND_NAMESPACE,
+	IMAP_COMMAND_ENABLE,
 	IMAP_COMMAND_MYRIGHTS,
 	IMAP_COMMAND_COPY,   /* COPY, MOVE, EXPUNGE: the untagged OK with COPYUID */
 	IMAP_COMMAND_APPEND, /* its literal may be streamed */
 	IMAP_COMMAND_SELECT, /* barrier; changes the selected mailbox */
+	IMAP_COMMAND_IDLE,   /* barrier; goes on until another command is submitted (RFC 2177) */
 };
 
 /* How a command ended. `response` is the tagged one, NULL when there was none
@@ -193,6 +201,7 @@ struct imap_command_spec {
 	uint32_t first_position, last_position; /* both included; IMAP_UID_STAR is open */
 	const struct imap_uidset *uids;         /* borrow, until done or cancel */
 	unsigned row_items;                     /* FETCH: the IMAP_ITEM_… it takes */
+	bool takes_vanished;                    /* FETCH: VANISHED (EARLIER) too, and no other */
 	bool is_window;                         /* FETCH: tells its rows by their origin */
 	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
 	bool is_examine;                        /* SELECT */

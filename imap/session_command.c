@@ -125,8 +125,9 @@ struct imap_command *imap_command_new(struct imap_session *session, const char *
 		return NULL;
 	}
 	command->spec.mailbox = SPAN_NIL;
-	command->is_barrier = spec->kind == IMAP_COMMAND_SELECT;
 	command->n_literal_left = spec->streamed;
+	command->is_barrier = spec->kind == IMAP_COMMAND_SELECT || spec->kind == IMAP_COMMAND_IDLE;
+	command->is_held = spec->kind == IMAP_COMMAND_IDLE;
 	snprintf(command->tag, sizeof command->tag, "A%" PRIu64, ++session->n_tags);
 	snprintf(command->name, sizeof command->name, "%s", name);
 	imap_writer_command(&command->writer, command->tag, name);
@@ -225,6 +226,7 @@ void imap_command_cancel(struct imap_command **command)
 		self->spec.uids = NULL;
 		self->spec.untagged = NULL;
 		self->spec.done = NULL;
+		imap_idle_release(session, self);
 		return;
 	}
 	bool was_known = self->stage != IMAP_COMMAND_DRAFT;
@@ -457,7 +459,9 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 	case IMAP_COMMAND_FETCH:
 	case IMAP_COMMAND_STATUS:
 	case IMAP_COMMAND_APPEND:
+	case IMAP_COMMAND_ENABLE:
 	case IMAP_COMMAND_SELECT:
+	case IMAP_COMMAND_IDLE:
 		break;
 	}
 	return false;
@@ -496,7 +500,10 @@ void imap_session_flush(struct imap_session *session)
 	if (!imap_session_is_open(session)) {
 		return;
 	}
-	if (session->awaiting && session->awaiting->is_continued) {
+	if (session->awaiting && session->queue.first) {
+		imap_idle_release(session, session->awaiting);
+	}
+	if (session->awaiting && session->awaiting->is_continued && !session->awaiting->is_held) {
 		send_piece(session, session->awaiting);
 	}
 	if (!imap_session_is_open(session)) {
@@ -521,14 +528,16 @@ static struct imap_command *find_in_flight(const struct imap_session *session, s
 }
 
 /* A literal that was announced and not sent is dropped only when the server refused
- * it before its "+"; anything else leaves the two sides out of step. */
+ * it before its "+"; anything else leaves the two sides out of step. An IDLE may be
+ * ended by the server. */
 static bool is_in_step(const struct imap_session *session, const struct imap_command *command,
 		       enum imap_condition condition)
 {
 	if (condition == IMAP_PREAUTH || condition == IMAP_BYE) {
 		return false;
 	}
-	return session->awaiting != command || (!command->is_continued && condition != IMAP_OK);
+	return session->awaiting != command || (!command->is_continued && condition != IMAP_OK) ||
+	       (command->spec.kind == IMAP_COMMAND_IDLE && command->is_continued);
 }
 
 void imap_session_on_tagged(struct imap_session *session, const struct imap_response *response)
@@ -572,6 +581,7 @@ void imap_session_on_continuation(struct imap_session *session)
 
 	if (command && !command->is_continued && !command->is_streaming) {
 		command->is_continued = true;
+		imap_idle_began(session, command);
 		imap_session_start_turn(session);
 		return;
 	}

@@ -5,6 +5,7 @@
  *	session_command.c  commands: the queue, sending, how they end
  *	session_route.c    untagged answers: to commands, and into the mailbox state
  *	session_login.c    from the greeting to READY
+ *	session_idle.c     IDLE: a command that lasts
  *
  * A command is in exactly one list of its session from new to the end of done():
  *
@@ -65,6 +66,7 @@ struct imap_command {
 	bool is_streaming;       /* its literal is being sent */
 	uint64_t n_literal_left; /* octets of a streamed literal */
 	bool is_continued;       /* awaits no longer: "+" came, the next piece goes out with this turn */
+	bool is_held;            /* IDLE: the next piece, DONE, goes out when something else is to be sent */
 };
 
 /* Ways to say the password, in the order they are tried. */
@@ -101,6 +103,7 @@ struct imap_session {
 	uint64_t ready_at_ms, last_received_ms;
 	uint64_t silent_since_ms;                       /* something is in flight, and no byte came since */
 	uint64_t n_rows_dropped, n_stray_continuations; /* for the log */
+	bool is_taken;                                  /* a command had the untagged answer at hand */
 
 	struct gp_timer turn;
 	struct gp_timer connect_timer; /* until READY */
@@ -122,6 +125,7 @@ struct imap_session {
 	uint64_t n_capability_lists; /* received */
 	uint64_t n_lists_before;     /* n_capability_lists when the login command was made */
 	enum imap_login_attempt attempt;
+	bool has_qresync; /* the server said that it is enabled */
 
 	/* the mailbox */
 	struct imap_selected selected;
@@ -160,6 +164,11 @@ void imap_session_begin_literal(struct imap_session *session, struct imap_comman
 void imap_session_on_drained(struct imap_session *session);
 /* It is the client's turn in a streamed literal: the server has nothing to say. */
 bool imap_session_is_fed(const struct imap_session *session);
+/* session_idle.c */
+/* The server has said "+": nothing is awaited of it now. */
+void imap_idle_began(struct imap_session *session, struct imap_command *command);
+/* Lets DONE go out; no-op for one that is not held. Before "+" it waits for that. */
+void imap_idle_release(struct imap_session *session, struct imap_command *command);
 
 /* session_route.c */
 void imap_session_on_untagged(struct imap_session *session, const struct imap_response *response);

@@ -221,19 +221,33 @@ static void on_settled(void *ctx, const struct imap_result *result)
 	(void)result; /* an account works without either */
 }
 
+/* Only what the server says it has enabled is. */
+static void on_enabled(void *ctx, const struct imap_response *response)
+{
+	struct imap_session *session = ctx;
+
+	for (size_t i = 0; i < response->n_words; i++) {
+		session->has_qresync |= span_equal_text_nocase(response->words[i], "QRESYNC");
+	}
+}
+
 /*
  * What every session asks first, ahead of its users' commands and in the same write:
- * mod-sequences for all mailboxes (RFC 7162 section 3.1) and where the account's own
- * mailboxes are. Nothing is enabled that is not on this list, whatever is offered.
+ * mod-sequences for all mailboxes, and UIDs of what is expunged (RFC 7162), and where
+ * the account's own mailboxes are. Nothing is enabled that is not on this list, whatever
+ * is offered.
  */
 static void settle(struct imap_session *session)
 {
 	struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN, .done = on_settled, .ctx = session};
 
 	if (imap_session_can(session, IMAP_CAP_ENABLE) && imap_session_can(session, IMAP_CAP_CONDSTORE)) {
+		bool has_qresync = imap_session_can(session, IMAP_CAP_QRESYNC);
+		spec.kind = IMAP_COMMAND_ENABLE;
+		spec.untagged = on_enabled;
 		struct imap_command *command = imap_command_new(session, "ENABLE", &spec);
 		if (command) {
-			imap_writer_word(imap_command_writer(command), "CONDSTORE");
+			imap_writer_word(imap_command_writer(command), has_qresync ? "QRESYNC" : "CONDSTORE");
 			imap_command_submit(command);
 		}
 	}

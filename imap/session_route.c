@@ -55,9 +55,15 @@ void imap_session_select_ended(struct imap_session *session, struct imap_command
 	begin_selecting(session, false);
 }
 
+/* RFC 7162 section 7: 63 bits. */
+static bool is_modseq(uint64_t number)
+{
+	return number > 0 && number <= INT64_MAX;
+}
+
 static void raise_modseq(struct imap_selected *selected, uint64_t modseq)
 {
-	if (modseq > selected->highestmodseq) {
+	if (is_modseq(modseq) && modseq > selected->highestmodseq) {
 		selected->highestmodseq = modseq;
 	}
 }
@@ -93,7 +99,7 @@ void imap_session_apply_code(struct imap_session *session, const struct imap_cod
 		selected->uidnext = to_u32(code->number);
 	} else if (span_equal_text_nocase(name, "HIGHESTMODSEQ")) {
 		raise_modseq(selected, code->number);
-		selected->has_modseq |= code->number > 0;
+		selected->has_modseq |= is_modseq(code->number);
 	} else if (span_equal_text_nocase(name, "NOMODSEQ")) {
 		selected->has_modseq = false;
 		selected->highestmodseq = 0;
@@ -154,6 +160,7 @@ static void note_fetch(struct imap_selected *selected, const struct imap_fetch *
  * next turn, so that the walk can go on, but they are told nothing more. */
 static void deliver(struct imap_session *session, struct imap_command *command, const struct imap_response *response)
 {
+	session->is_taken = true; /* also by one that was cancelled: it had asked */
 	if (imap_session_is_open(session) && command->spec.untagged) {
 		command->spec.untagged(command->spec.ctx, response);
 	}
@@ -182,6 +189,19 @@ static void route_fetch(struct imap_session *session, const struct imap_response
 		}
 	}
 	session->n_rows_dropped += !is_wanted;
+}
+
+/* VANISHED (EARLIER) is an answer; without the word it is news, and about the mailbox. */
+static void route_vanished(struct imap_session *session, const struct imap_response *response)
+{
+	struct imap_command *command = response->is_earlier ? session->in_flight.first : NULL;
+
+	while (command && !command->spec.takes_vanished) {
+		command = command->next;
+	}
+	if (command) {
+		deliver(session, command, response);
+	}
 }
 
 /* The oldest of a kind has the answer; a cancelled one too: its answer is dropped. */
@@ -300,19 +320,23 @@ static void route(struct imap_session *session, const struct imap_response *resp
 	case IMAP_RESPONSE_NAMESPACE:
 		route_to_oldest(session, IMAP_COMMAND_NAMESPACE, response);
 		break;
+	case IMAP_RESPONSE_ENABLED:
+		route_to_oldest(session, IMAP_COMMAND_ENABLE, response);
+		break;
 	case IMAP_RESPONSE_MYRIGHTS:
 		route_my_rights(session, response);
+		break;
+	case IMAP_RESPONSE_VANISHED:
+		route_vanished(session, response);
 		break;
 	case IMAP_RESPONSE_CONTINUATION:
 	case IMAP_RESPONSE_TAGGED:
 	case IMAP_RESPONSE_CONDITION:
 	case IMAP_RESPONSE_CAPABILITY:
-	case IMAP_RESPONSE_ENABLED:
 	case IMAP_RESPONSE_FLAGS:
 	case IMAP_RESPONSE_EXISTS:
 	case IMAP_RESPONSE_RECENT:
 	case IMAP_RESPONSE_EXPUNGE:
-	case IMAP_RESPONSE_VANISHED:
 	case IMAP_RESPONSE_ID:
 	case IMAP_RESPONSE_OTHER:
 		break;
@@ -369,8 +393,16 @@ static void note(struct imap_session *session, const struct imap_response *respo
 	}
 }
 
+static void tell(struct imap_session *session, const struct imap_response *response)
+{
+	if (session->state == IMAP_SESSION_READY && session->events->untagged) {
+		session->events->untagged(session->ctx, response);
+	}
+}
+
 void imap_session_on_untagged(struct imap_session *session, const struct imap_response *response)
 {
+	session->is_taken = false;
 	if (response->type == IMAP_RESPONSE_CONDITION) {
 		on_condition(session, response);
 	} else if (response->type == IMAP_RESPONSE_CAPABILITY) {
@@ -379,5 +411,8 @@ void imap_session_on_untagged(struct imap_session *session, const struct imap_re
 		/* The state first: a callback sees it as it is after this answer. */
 		note(session, response);
 		route(session, response);
+	}
+	if (!session->is_taken) {
+		tell(session, response);
 	}
 }

@@ -131,6 +131,71 @@ enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_ui
 	return GP_OK;
 }
 
+enum gp_status imap_uidset_add_common(struct imap_uidset *set, const struct imap_uidset *a, const struct imap_uidset *b)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = 0, j = 0; i < a->n_ranges && j < b->n_ranges && status == GP_OK;) {
+		struct imap_uid_range x = a->ranges[i];
+		struct imap_uid_range y = b->ranges[j];
+		uint32_t first = x.first > y.first ? x.first : y.first;
+		uint32_t last = x.last < y.last ? x.last : y.last;
+
+		if (first <= last) {
+			status = imap_uidset_add(set, first, last);
+		}
+		if (x.last < y.last) {
+			i++;
+		} else {
+			j++;
+		}
+	}
+	return status;
+}
+
+enum gp_status imap_uidset_add_difference(struct imap_uidset *set, const struct imap_uidset *a,
+					  const struct imap_uidset *b)
+{
+	enum gp_status status = GP_OK;
+	size_t j = 0;
+
+	for (size_t i = 0; i < a->n_ranges && status == GP_OK; i++) {
+		uint64_t from = a->ranges[i].first;
+		uint64_t last = a->ranges[i].last;
+		while (j < b->n_ranges && b->ranges[j].last < from) {
+			j++;
+		}
+		/* what `b` takes out of this range; its last one may reach into the next */
+		for (size_t k = j; k < b->n_ranges && b->ranges[k].first <= last && status == GP_OK; k++) {
+			if (b->ranges[k].first > from) {
+				status = imap_uidset_add(set, (uint32_t)from, b->ranges[k].first - 1);
+			}
+			from = (uint64_t)b->ranges[k].last + 1;
+			j = k;
+		}
+		if (from <= last && status == GP_OK) {
+			status = imap_uidset_add(set, (uint32_t)from, (uint32_t)last);
+		}
+	}
+	return status;
+}
+
+enum gp_status imap_uidset_add_within(struct imap_uidset *set, const struct imap_uidset *other, uint32_t first,
+				      uint32_t last)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = find(other, first); i < other->n_ranges && status == GP_OK; i++) {
+		struct imap_uid_range range = other->ranges[i];
+		if (range.first > last || first > last) {
+			break;
+		}
+		status = imap_uidset_add(set, range.first < first ? first : range.first,
+					 range.last > last ? last : range.last);
+	}
+	return status;
+}
+
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct imap_uid_range *left = a;
@@ -240,6 +305,13 @@ bool imap_uidset_contains(const struct imap_uidset *set, uint32_t uid)
 bool imap_uidset_is_empty(const struct imap_uidset *set)
 {
 	return set->n_ranges == 0;
+}
+
+bool imap_uidset_is_equal(const struct imap_uidset *a, const struct imap_uidset *b)
+{
+	/* ranges are merged: equal sets have equal ranges */
+	return a->n_ranges == b->n_ranges &&
+	       (a->n_ranges == 0 || memcmp(a->ranges, b->ranges, a->n_ranges * sizeof *a->ranges) == 0);
 }
 
 static uint64_t range_count(struct imap_uid_range range)

@@ -27,6 +27,14 @@ void imap_uidset_deinit(struct imap_uidset *set);
  * order, else up to O(n) each. GP_LIMIT past GP_MAX_IMAP_UID_RANGES. */
 enum gp_status imap_uidset_add(struct imap_uidset *set, uint32_t first, uint32_t last) GP_MUST_USE;
 enum gp_status imap_uidset_add_all(struct imap_uidset *set, const struct imap_uidset *other) GP_MUST_USE;
+/* Adds what is in both sets; what is in `a` and not in `b`. */
+enum gp_status imap_uidset_add_common(struct imap_uidset *set, const struct imap_uidset *a,
+				      const struct imap_uidset *b) GP_MUST_USE;
+enum gp_status imap_uidset_add_difference(struct imap_uidset *set, const struct imap_uidset *a,
+					  const struct imap_uidset *b) GP_MUST_USE;
+/* Adds the members of `other` from `first` to `last`, both included; nothing when first > last. */
+enum gp_status imap_uidset_add_within(struct imap_uidset *set, const struct imap_uidset *other, uint32_t first,
+				      uint32_t last) GP_MUST_USE;
 /* "1,5:9,12:*": GP_INVALID for 0, an empty item or a number over 32 bits. Descending
  * ranges and any order are understood. Nothing is added on failure. */
 enum gp_status imap_uidset_parse(struct imap_uidset *set, struct span text) GP_MUST_USE;
@@ -38,6 +46,7 @@ bool imap_uidset_is_empty(const struct imap_uidset *set);
  * added to `*out`; returns their number through n_out. */
 enum gp_status imap_uidset_highest(const struct imap_uidset *set, uint64_t below, size_t limit, struct imap_uidset *out,
 				   size_t *n_out) GP_MUST_USE;
+bool imap_uidset_is_equal(const struct imap_uidset *a, const struct imap_uidset *b);
 /* How many members are below `uid`. */
 uint64_t imap_uidset_count_below(const struct imap_uidset *set, uint64_t uid);
 /* Writes the set in ascending order, from range index *at on, until `max_bytes`

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "demo"))
+sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "tests" / "chaos")]
 
 from dovecot import Dovecot  # noqa: E402
 from gateway import Gateway  # noqa: E402

@@ -44,13 +44,19 @@ TARGETS: dict[str, list[str]] = {
         "{base}?hasAttachment=1&limit=3",
         "{base}?fields=bodyStructure,textBody,htmlBody&limit=1000",
         "{base}?uid=7&pretty=1",
+        "{base}?format=ndjson&preview=1&limit=20",
+        "{base}?format=mbox&limit=3",
+        "{base}?format=zip&subject=porto",
     ],
+    "patchMessages": ["{base}?subject=nonesuch-anywhere", "{base}?uid=7:9,4000000000", "{base}?all=1&dryRun=1", "{base}?seen=1&uid=7&pretty=1"],
+    "deleteMessages": ["{base}?subject=nonesuch-anywhere", "{base}?all=1&dryRun=1", "{base}?uid={new},4000000000", "{base}?uid={new}&permanent=1"],
     "appendMessage": ["{base}", "{base}?keywords=$seen,openapi&receivedAt=2026-01-31T12:00:00Z&pretty=1"],
     "replaceMessage": ["{base}/{new}", "{base}/{new}?keywords=openapi"],
     "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
     "patchMessage": ["{base}/7"],
     "deleteMessage": ["{base}/{new}", "{base}/{new}?permanent=1"],
     "copyMessage": ["{base}/7/copy"],
+    "getAttachments": [f"{{base}}/{uid}/attachments.zip" for uid in range(1, 37)],
     "getRaw": ["{base}/7/raw", "{base}/7/raw?download=1"],
     "getHeaders": [f"{{base}}/{uid}/headers" for uid in range(1, 37)],
     "getText": [f"{{base}}/{uid}/text" for uid in range(1, 37)],
@@ -67,7 +73,7 @@ def fill(operation: Operation, target: str) -> str:
     if not operation.name.endswith("Short"):
         return target.replace("{base}", f"/mailboxes/{mailbox}/messages")
     target = target.replace("{base}", "/messages")
-    is_list = operation.name in ("listMessagesShort", "appendMessageShort")
+    is_list = operation.name in ("listMessagesShort", "patchMessagesShort", "deleteMessagesShort", "appendMessageShort")
     return target + ("&" if "?" in target else "?") + f"mailbox={mailbox}" if is_list or "/7" in target or "{new}" in target else target
 
 
@@ -93,6 +99,32 @@ def send(client: Client, operation: Operation, target: str, headers: dict[str, s
     return response
 
 
+def test_composed(demo: Client) -> None:
+    """Examples of descriptions are taken, and what is not taken is refused as the file says."""
+    bodies = DESCRIPTION.document["components"]["requestBodies"]["Message"]["content"]
+    target = "/mailboxes/Drafts/messages"
+    for type_ in ("application/json", "application/merge-patch+json"):
+        response = demo.request("POST", target, json.dumps(bodies[type_]["example"]).encode(), {"Content-Type": type_})
+        assert response.status == 201, response.body
+        DESCRIPTION.reply("POST", target, response)
+    fields = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in bodies["multipart/form-data"]["example"].items()
+    )
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = demo.request("POST", target, f"{fields}--b--\r\n".encode(), form)
+    assert response.status == 201, response.body
+    refusals = [
+        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b'{"sbuject":"x"}', JSON, 400),
+        (b"--b--", {"Content-Type": "multipart/form-data"}, 415),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":4000000}}]}', JSON, 404),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":1,"uidValidity":1}}]}', JSON, 410),
+    ]
+    for body, headers, status in refusals:
+        response = demo.request("POST", target, body, headers)
+        assert response.status == status, response.body
+        DESCRIPTION.reply("POST", target, response)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -177,6 +209,12 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (400, "GET", "/messages/%zz", {}, None),
     (400, "POST", "/mailboxes", JSON, b'{"name":""}'),
     (400, "PATCH", "/mailboxes/Work", JSON, b'{"role":null}'),
+    (400, "PATCH", "/mailboxes/INBOX/messages", JSON, PATCH),
+    (400, "DELETE", "/mailboxes/INBOX/messages?permanent=1", {}, None),
+    (400, "DELETE", "/mailboxes/INBOX/messages?seen=1&body=text", {}, None),
+    (400, "PATCH", "/mailboxes/INBOX/messages?seen=1", JSON | {"If-Match": '"1.7.1"'}, PATCH),
+    (404, "PATCH", "/mailboxes/INBOX/messages?uid=7", JSON, b'{"mailbox":"Nowhere"}'),
+    (410, "DELETE", "/mailboxes/INBOX/messages?seen=1&uidValidity=1", {}, None),
     (400, "PATCH", "/messages/7", JSON, b"{"),
     (400, "PATCH", "/messages/7", JSON, b'{"keyword":{}}'),
     (403, "PUT", "/messages/7/keywords/$seen", {"Origin": "https://elsewhere.example"}, None),
@@ -216,6 +254,10 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (409, "POST", "/mailboxes", JSON, b'{"name":"Sent"}'),
     (409, "PATCH", "/mailboxes/Work", JSON, b'{"name":"Sent"}'),
     (409, "DELETE", "/mailboxes/@inbox", {}, None),
+    (400, "GET", "/mailboxes/INBOX/messages?format=csv", {}, None),
+    (404, "GET", "/messages/4000000000/attachments.zip", {}, None),
+    (404, "GET", "/mailboxes/Nowhere/messages?format=mbox", {}, None),
+    (406, "GET", "/mailboxes/INBOX/messages", {"Accept": "text/csv"}, None),
     (410, "GET", "/messages/7?uidValidity=1", {}, None),
     (410, "GET", "/messages/7/parts/2?uidValidity=1", {}, None),
     (410, "GET", "/mailboxes/INBOX/messages?uidValidity=1", {}, None),

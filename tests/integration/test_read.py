@@ -459,3 +459,24 @@ def test_cors(start_gateway: StartGateway, demo_mailbox: Dovecot) -> None:
     assert gateway.client().request("OPTIONS", "/messages/7", headers=foreign | asked).status == 403
     assert good(client.put("/messages/7/keywords/cors", allowed))["keywords"]["cors"] is True
     refused(client.delete("/messages/7/keywords/cors", foreign), 403)
+
+
+def test_roles_that_were_laid_down(start_gateway: StartGateway, demo_mailbox: Dovecot) -> None:
+    """They count before SPECIAL-USE; where an account lacks the mailbox, it is as if nothing had been said."""
+    gateway = start_gateway(
+        *tls_options(demo_mailbox),
+        "--mailbox-role",
+        "archive=Résumés",
+        environment={"GATEPOST_MAILBOX_ROLE": "trash=Never read"},
+    )
+    client = gateway.client("demo", "demo")
+    mailboxes = {one["name"]: (one["role"], one["roleSource"]) for one in good(client.get("/mailboxes?counts=0"))["mailboxes"]}
+    assert mailboxes["Résumés"] == ("archive", "config") and mailboxes["Archive"] == (None, None)
+    assert good(client.get("/mailboxes/@archive"))["name"] == "Résumés"
+    assert good(client.get("/mailboxes/Archive?fields=role"))["role"] is None
+    assert [one["name"] for one in good(client.get("/mailboxes?role=archive"))["mailboxes"]] == ["Résumés"]
+    assert mailboxes["Trash"] == ("trash", "server")  # the command line's list took the environment's place
+    from_environment = start_gateway(*tls_options(demo_mailbox), environment={"GATEPOST_MAILBOX_ROLE": "trash=Work/2024, all=Nowhere"})
+    client = from_environment.client("demo", "demo")
+    assert good(client.get("/mailboxes/@trash?fields=name,roleSource")) == {"name": "Work/2024", "roleSource": "config"}
+    refused(client.get("/mailboxes/@all"), 404, "all")

@@ -47,16 +47,20 @@ static void describe(const struct imap_response *response, char *out, size_t siz
 	case IMAP_RESPONSE_NAMESPACE:
 		snprintf(out, size, "NAMESPACE;");
 		break;
+	case IMAP_RESPONSE_ENABLED:
+		snprintf(out, size, "ENABLED;");
+		break;
+	case IMAP_RESPONSE_VANISHED:
+		snprintf(out, size, "VANISHED;");
+		break;
 	case IMAP_RESPONSE_CONTINUATION:
 	case IMAP_RESPONSE_TAGGED:
 	case IMAP_RESPONSE_CONDITION:
 	case IMAP_RESPONSE_CAPABILITY:
-	case IMAP_RESPONSE_ENABLED:
 	case IMAP_RESPONSE_FLAGS:
 	case IMAP_RESPONSE_EXISTS:
 	case IMAP_RESPONSE_RECENT:
 	case IMAP_RESPONSE_EXPUNGE:
-	case IMAP_RESPONSE_VANISHED:
 	case IMAP_RESPONSE_ID:
 	case IMAP_RESPONSE_OTHER:
 		fail_msg("a response of type %d was routed to a command", (int)response->type);

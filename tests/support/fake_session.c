@@ -70,6 +70,10 @@ struct fake_session *fake_session_ready(const char *capabilities)
 	struct fake_session *fake = fake_session_new(IMAP_SECURITY_TLS);
 
 	fake_log_in(fake->transport, capabilities);
+	if (strstr(capabilities, "ENABLE") && strstr(capabilities, "QRESYNC")) {
+		fake_expect(fake->transport, "ENABLE QRESYNC");
+		fake_reply(fake->transport, "* ENABLED QRESYNC\r\n$ OK\r\n");
+	}
 	assert_int_equal(fake->n_ready, 1);
 	assert_int_equal(imap_session_state(fake->session), IMAP_SESSION_READY);
 	fake->n_ready = 0;

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/hub.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
@@ -129,6 +130,13 @@ static void set(struct world *world, const char *text)
 		config->silence_timeout_ms = read_duration(text);
 	} else if (span_equal_text(key, "request-timeout")) {
 		world->request_timeout_ms = read_duration(text);
+	} else if (span_equal_text(key, "mailbox-role")) {
+		struct gp_error error;
+		if (api_role_config_add(&world->roles, span_of(text), &error) != GP_OK) {
+			script_die("line %d: %s", progress->line, error.text);
+		}
+	} else if (span_equal_text(key, "work")) {
+		world->work_ms = read_duration(text);
 	} else {
 		script_die("line %d: there is no setting '%.*s'", progress->line, SPAN_ARGS(key));
 	}
@@ -570,6 +578,7 @@ static bool change(struct run *run, const char *text)
 	} else if (is_directive(&text, "drain", "", &n)) {
 		world_flush(world);
 		world->app.is_draining = true;
+		api_hubs_drain(world->hubs);
 		imap_pool_drain(world->pool, on_drained, world);
 		world_advance(world, 0);
 	} else if (is_directive(&text, "drained", "", &n)) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/hub.h"
 #include "api/idempotency.h"
 #include "base/limits.h"
 #include "tests/wire/check.h"
@@ -12,6 +13,12 @@
 /* Longer than the idle timeout, the keep-alive and the silence of a dead server together. */
 #define AFTERWARDS_MS ((uint64_t)30 * 60 * 1000)
 #define ID_LINE "ID (\"name\" \"gatepost\" \"version\" \"" GATEPOST_VERSION "\")"
+
+static bool no_random(void *to, size_t len)
+{
+	memset(to, 0x61, len);
+	return true;
+}
 
 static const struct world *clock_of; /* app->now_us has no context */
 
@@ -64,8 +71,15 @@ void world_open(struct world *world)
 				      .timers = fake_timers(world->network),
 				      .now_us = now_us,
 				      .request_timeout_ms = world->request_timeout_ms,
+				      .roles = &world->roles,
+				      .max_body = GP_MIB,
+				      .random = no_random,
+				      .work = fake_work,
+				      .work_ctx = &world->work_ms,
 				      .idempotency = api_idempotency_new(fake_timers(world->network)),
 				      .upstream_name = "imap.test"};
+	world->hubs = api_hubs_new(&world->app);
+	world->app.hubs = world->hubs;
 }
 
 void world_advance(struct world *world, uint64_t ms)
@@ -83,6 +97,9 @@ static void check_pool(struct world *world, bool is_final)
 		check_fail(SPAN_NIL, SPAN_NIL, "%s: %zu leases, %zu waiting, %zu sessions, %zu accounts are left",
 			   is_final ? "half an hour after the end" : "at the end", stats.n_leases, stats.n_waiting,
 			   stats.n_sessions, stats.n_accounts);
+	}
+	if (world->app.n_held > 0) {
+		check_fail(SPAN_NIL, SPAN_NIL, "at the end: %zu bytes of bodies are held", world->app.n_held);
 	}
 }
 
@@ -104,6 +121,7 @@ void world_close(struct world *world)
 	check_pool(world, false);
 	world_advance(world, AFTERWARDS_MS);
 	check_pool(world, true);
+	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
 	api_idempotency_free(&world->app.idempotency);
 	fake_network_free(&world->network);

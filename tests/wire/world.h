@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "tests/support/fake_exchange.h"
 #include "tests/support/fake_network.h"
+#include "tests/support/fake_work.h"
 
 #define WORLD_MAX_CONNECTIONS 32
 #define WORLD_MAX_REQUESTS 32
@@ -42,6 +43,7 @@ struct world {
 	struct imap_endpoint endpoint;
 	struct imap_pool_config config;
 	uint64_t request_timeout_ms;
+	uint64_t work_ms; /* how long a worker takes */
 	enum world_split split;
 	uint64_t random; /* the state of the random splits */
 
@@ -49,7 +51,9 @@ struct world {
 	bool is_open, is_drained;
 	struct fake_network *network; /* own */
 	struct imap_pool *pool;       /* own */
+	struct api_hubs *hubs;        /* own */
 	struct api_app app;
+	struct api_role_config roles; /* borrows from the script */
 
 	struct world_connection connections[WORLD_MAX_CONNECTIONS];
 	struct world_request requests[WORLD_MAX_REQUESTS];

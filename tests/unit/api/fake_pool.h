@@ -102,6 +102,12 @@ bool imap_session_can(const struct imap_session *session, enum imap_capability c
 	return capability == IMAP_CAP_ACL && fake_pool.can_acl;
 }
 
+bool imap_session_has_qresync(const struct imap_session *session)
+{
+	(void)session;
+	return true;
+}
+
 struct imap_call *imap_list_start(struct imap_session *session, const struct imap_list_spec *spec,
 				  imap_mailboxes_fn done, void *ctx)
 {

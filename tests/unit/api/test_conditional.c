@@ -9,7 +9,6 @@
 
 #include "api/conditional.h"
 #include "api/etag.h"
-#include "api/state.h"
 
 #define HUGE "99999999999999999999999999"
 
@@ -164,39 +163,13 @@ static void message_tags(void **state)
 	assert_string_equal(one, "W/\"e3b0c44298fc1c149afbf4c8996fb924\"");
 }
 
-static void states(void **state)
-{
-	static const struct {
-		struct api_state state;
-		const char *text; /* NULL: none */
-	} cases[] = {
-		{{.uidvalidity = 3, .highestmodseq = 9, .uidnext = 5, .has_counts = true}, "3.9"},
-		{{.uidvalidity = 3, .uidnext = 5, .total = 4, .unread = 2, .has_counts = true}, "3.5.4.2"},
-		{{.uidvalidity = 3}, NULL},
-		{{.highestmodseq = 9}, NULL},
-		{{.uidvalidity = UINT32_MAX,
-		  .uidnext = UINT32_MAX,
-		  .total = UINT32_MAX,
-		  .unread = UINT32_MAX,
-		  .has_counts = true},
-		 "4294967295.4294967295.4294967295.4294967295"},
-	};
-	(void)state;
-
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		char text[API_STATE_SIZE];
-		assert_int_equal(api_state_write(&cases[i].state, text), cases[i].text != NULL);
-		if (cases[i].text) {
-			assert_string_equal(text, cases[i].text);
-		}
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(entity_tags),  cmocka_unit_test(ranges), cmocka_unit_test(if_range),
-		cmocka_unit_test(message_tags), cmocka_unit_test(states),
+		cmocka_unit_test(entity_tags),
+		cmocka_unit_test(ranges),
+		cmocka_unit_test(if_range),
+		cmocka_unit_test(message_tags),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

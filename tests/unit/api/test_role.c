@@ -17,6 +17,30 @@ struct row {
 	const char *role, *source; /* expected; NULL: none */
 };
 
+static void check(const struct api_role_config *config, const struct row *rows)
+{
+	struct imap_mailbox mailboxes[MAX_MAILBOXES] = {0};
+	struct api_role roles[MAX_MAILBOXES];
+	size_t n = 0;
+
+	for (; n < MAX_MAILBOXES && rows[n].name; n++) {
+		mailboxes[n].name = span_of(rows[n].name);
+		mailboxes[n].delimiter = '/';
+		mailboxes[n].attributes = rows[n].attributes;
+	}
+	api_roles_assign(config, mailboxes, n, roles);
+	for (size_t i = 0; i < n; i++) {
+		const struct row *row = &rows[i];
+		print_message("  %s: %s\n", row->name, roles[i].role ? roles[i].role : "-");
+		assert_string_equal(roles[i].role ? roles[i].role : "-", row->role ? row->role : "-");
+		assert_string_equal(roles[i].source ? roles[i].source : "-", row->source ? row->source : "-");
+		if (row->role) {
+			assert_true(api_role_is_candidate(config, &mailboxes[i]));
+			assert_ptr_equal(api_role_mailbox(config, row->role, mailboxes, n), &mailboxes[i]);
+		}
+	}
+}
+
 static void assignments(void **state)
 {
 	static const struct {
@@ -65,27 +89,49 @@ static void assignments(void **state)
 	(void)state;
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct imap_mailbox mailboxes[MAX_MAILBOXES] = {0};
-		struct api_role roles[MAX_MAILBOXES];
-		size_t n = 0;
-		for (; n < MAX_MAILBOXES && cases[i].rows[n].name; n++) {
-			mailboxes[n].name = span_of(cases[i].rows[n].name);
-			mailboxes[n].delimiter = '/';
-			mailboxes[n].attributes = cases[i].rows[n].attributes;
-		}
 		print_message("%s\n", cases[i].title);
-		api_roles_assign(mailboxes, n, roles);
-		for (size_t j = 0; j < n; j++) {
-			const struct row *row = &cases[i].rows[j];
-			print_message("  %s: %s\n", row->name, roles[j].role ? roles[j].role : "-");
-			assert_string_equal(roles[j].role ? roles[j].role : "-", row->role ? row->role : "-");
-			assert_string_equal(roles[j].source ? roles[j].source : "-", row->source ? row->source : "-");
-			if (row->role) {
-				assert_true(api_role_is_candidate(&mailboxes[j]));
-				assert_ptr_equal(api_role_mailbox(row->role, mailboxes, n), &mailboxes[j]);
-			}
-		}
+		check(NULL, cases[i].rows);
 	}
+}
+
+static void laid_down(void **state)
+{
+	static const struct {
+		const char *title;
+		const char *config[2];
+		struct row rows[MAX_MAILBOXES];
+	} cases[] = {
+		{"before the server's word, and that before names",
+		 {"sent=Old/Sent 2024", "junk=Drafts"},
+		 {{"INBOX", 0, "inbox", "server"},
+		  {"Old/Sent 2024", 0, "sent", "config"},
+		  {"Sent", IMAP_MAILBOX_SENT, NULL, NULL},
+		  {"Drafts", IMAP_MAILBOX_DRAFTS, "junk", "config"},
+		  {"Brouillons", 0, "drafts", "name"},
+		  {"Trash", IMAP_MAILBOX_TRASH, "trash", "server"}}},
+		{"an account without that mailbox, or where it cannot be selected, is as any other",
+		 {"sent=Sent Items", "trash=Gone"},
+		 {{"Sent", 0, "sent", "name"},
+		  {"Gone", IMAP_MAILBOX_NOSELECT, NULL, NULL},
+		  {"Bin", IMAP_MAILBOX_TRASH, "trash", "server"},
+		  {"sent items", 0, NULL, NULL}}},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct api_role_config config = {0};
+		struct gp_error error;
+		print_message("%s\n", cases[i].title);
+		for (size_t j = 0; j < 2; j++) {
+			assert_int_equal(api_role_config_add(&config, span_of(cases[i].config[j]), &error), GP_OK);
+		}
+		check(&config, cases[i].rows);
+	}
+	const struct imap_mailbox work = {.name = SPAN_LIT("Work"), .delimiter = '/'};
+	struct api_role_config config = {0};
+	struct gp_error error;
+	assert_int_equal(api_role_config_add(&config, SPAN_LIT("all=Work"), &error), GP_OK);
+	assert_true(api_role_is_candidate(&config, &work));
 }
 
 static void names(void **state)
@@ -101,15 +147,16 @@ static void names(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_null(api_role_find(span_of(bad[i])));
 	}
-	assert_null(api_role_mailbox("sent", NULL, 0));
+	assert_null(api_role_mailbox(NULL, "sent", NULL, 0));
 	const struct imap_mailbox work = {.name = SPAN_LIT("Work"), .delimiter = '/'};
-	assert_false(api_role_is_candidate(&work));
+	assert_false(api_role_is_candidate(NULL, &work));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(assignments),
+		cmocka_unit_test(laid_down),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

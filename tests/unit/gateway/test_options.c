@@ -59,6 +59,8 @@ static void test_defaults(void **state)
 	assert_int_equal(options.max_body, 50 * GP_MIB);
 	assert_int_equal(options.max_connections, 10000);
 	assert_int_equal(options.n_cors_origins, 0);
+	assert_int_equal(options.n_mailbox_roles, 0);
+	assert_true(span_is_nil(options.roles.mailboxes[1]));
 	assert_int_equal(options.log_level, GP_LOG_INFO);
 	assert_int_equal(options.log_format, GP_LOG_TEXT);
 	assert_null(options.tls_cert);
@@ -94,6 +96,53 @@ static void test_strength(void **state)
 	assert_int_equal(options.n_cors_origins, 2);
 	assert_string_equal(options.cors_origins[0], "https://a.example");
 	assert_string_equal(options.cors_origins[1], "http://b.example:81");
+	gateway_options_deinit(&options);
+}
+
+static struct span configured(const struct gateway_options *options, const char *role)
+{
+	for (size_t i = 0; i < options->n_mailbox_roles; i++) {
+		struct span text = span_of(options->mailbox_roles[i]);
+		if (span_starts_with(text, role) && text.ptr[strlen(role)] == '=') {
+			return span_from(text, strlen(role) + 1);
+		}
+	}
+	return SPAN_NIL;
+}
+
+static void test_roles(void **state)
+{
+	(void)state;
+	static const char *const words[] = {URL, "--mailbox-role", "sent=Sent, all of it", "--mailbox-role=junk=a=b",
+					    NULL};
+	static const char *const in_file[] = {URL, "--config", file_name, NULL};
+	static const char *const environment[] = {"GATEPOST_MAILBOX_ROLE=sent=Sent Items, trash=Bin/2024 ,", NULL};
+	struct gateway_options options;
+	struct gp_error error;
+
+	assert_int_equal(read_options(&options, words, environment, &error), GP_OK);
+	assert_int_equal(options.n_mailbox_roles, 2);
+	assert_true(span_equal_text(configured(&options, "sent"), "Sent, all of it"));
+	assert_true(span_equal_text(configured(&options, "junk"), "a=b"));
+	gateway_options_deinit(&options);
+
+	write_file("{\"mailbox-role\": [\"drafts=Entw\u00fcrfe, alt\", \"all=Everything\"]}");
+	assert_int_equal(read_options(&options, in_file, environment, &error), GP_OK);
+	assert_int_equal(options.n_mailbox_roles, 2);
+	assert_true(span_equal_text(configured(&options, "sent"), "Sent Items"));
+	assert_true(span_equal_text(configured(&options, "trash"), "Bin/2024"));
+	gateway_options_deinit(&options);
+
+	assert_int_equal(read_options(&options, in_file, NULL, &error), GP_OK);
+	assert_int_equal(options.n_mailbox_roles, 2);
+	assert_true(span_equal_text(configured(&options, "drafts"), "Entw\xC3\xBC"
+								    "rfe, alt"));
+	assert_true(span_equal_text(configured(&options, "all"), "Everything"));
+	gateway_options_deinit(&options);
+
+	write_file("{\"mailbox-role\": \"trash=Bin\"}");
+	assert_int_equal(read_options(&options, in_file, NULL, &error), GP_OK);
+	assert_int_equal(options.n_mailbox_roles, 1);
 	gateway_options_deinit(&options);
 }
 
@@ -166,6 +215,24 @@ static void test_bad(void **state)
 		{{URL, "--cors-origin", "app.example"}, NULL, NULL, "--cors-origin: not an origin"},
 		{{URL, "--cors-origin", "https://app.example/"}, NULL, NULL, "--cors-origin: not an origin"},
 		{{URL, "--cors-origin", "null"}, NULL, NULL, "--cors-origin: not an origin"},
+		{{URL, "--mailbox-role", "Sent"}, NULL, NULL, "--mailbox-role: write a role and"},
+		{{URL, "--mailbox-role", "spam=Junk"}, NULL, NULL, "--mailbox-role: write a role and"},
+		{{URL, "--mailbox-role", "inbox=Mail"}, NULL, NULL, "--mailbox-role: write a role and"},
+		{{URL, "--mailbox-role", "sent="}, NULL, NULL, "--mailbox-role: the mailbox of 'sent' must"},
+		{{URL, "--mailbox-role", "sent=a\nb"}, NULL, NULL, "--mailbox-role: the mailbox of 'sent' must"},
+		{{URL, "--mailbox-role", "sent=\xFF"}, NULL, NULL, "--mailbox-role: the mailbox of 'sent' must"},
+		{{URL, "--mailbox-role", "sent=inbox"}, NULL, NULL, "--mailbox-role: INBOX has the role"},
+		{{URL, "--mailbox-role=all=a", "--mailbox-role=all=b"},
+		 NULL,
+		 NULL,
+		 "--mailbox-role: the role 'all' is given"},
+		{{URL, "--mailbox-role=all=a", "--mailbox-role=sent=a"},
+		 NULL,
+		 NULL,
+		 "--mailbox-role: 'a' is given two"},
+		{{URL}, "GATEPOST_MAILBOX_ROLE=sent=a,trash", NULL, "GATEPOST_MAILBOX_ROLE: write a role and"},
+		{{URL}, NULL, "{\"mailbox-role\":[\"sent=a\",\"x\"]}", "mailbox-role in /tmp/"},
+		{{URL}, NULL, "{\"mailbox-role\":{\"sent\":\"a\"}}", "mailbox-role in /tmp/"},
 		{{URL, "--tls-cert", "a"}, NULL, NULL, "--tls-key is missing"},
 		{{URL, "--tls-key", "a"}, NULL, NULL, "--tls-cert is missing"},
 		{{URL, "--tls-key", ""}, NULL, NULL, "--tls-key: the value is empty"},
@@ -235,6 +302,7 @@ static void test_help_names_every_option(void **state)
 					    "max-body",
 					    "max-connections",
 					    "cors-origin",
+					    "mailbox-role",
 					    "tls-cert",
 					    "tls-key",
 					    "log-level",
@@ -269,11 +337,9 @@ static int remove_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_strength),
-		cmocka_unit_test(test_good),
-		cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_help_names_every_option),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_strength),
+		cmocka_unit_test(test_roles),    cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),      cmocka_unit_test(test_help_names_every_option),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);

@@ -96,6 +96,22 @@ static inline void start_bulk(struct probe *self, const char *mailbox)
 	fake_turn(net, 0);
 }
 
+/* A fresh view of `mailbox`; runs a turn. */
+static inline void start_fresh(struct probe *self, const char *mailbox)
+{
+	const struct imap_lease_spec spec = {
+		.credential = bob,
+		.mailbox = span_of(mailbox),
+		.is_fresh_view = true,
+		.deadline_at_ms = fake_now_ms(net) + REQUEST_MS,
+	};
+
+	*self = (struct probe){.n_done = 0};
+	self->lease = imap_lease_start(pool, &spec, on_lease, self);
+	assert_non_null(self->lease);
+	fake_turn(net, 0);
+}
+
 static inline bool is_granted(const struct probe *self)
 {
 	return self->n_done == 1 && self->lease;

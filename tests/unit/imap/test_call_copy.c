@@ -1,4 +1,4 @@
-/* UID COPY, UID MOVE and UID EXPUNGE of one message. */
+/* UID COPY, UID MOVE and UID EXPUNGE, of one message and of sets. */
 #include "tests/unit/imap/test_call_script.h"
 
 struct copy_case {
@@ -115,6 +115,162 @@ static void test_expunge(void **state)
 	play_scripts(scripts);
 }
 
+/* ---- sets ---- */
+
+struct set_case {
+	const char *uids;
+	const char *mailbox; /* NULL: EXPUNGE */
+	bool is_move;
+};
+
+static void on_copies(void *ctx, const struct gp_error *error, const struct imap_copies *copies)
+{
+	note_end(ctx, error);
+	note(ctx, " %u:", (unsigned)copies->uidvalidity);
+	for (size_t i = 0; i < copies->n_pairs; i++) {
+		note(ctx, " %u>%u", (unsigned)copies->pairs[i].source, (unsigned)copies->pairs[i].copy);
+	}
+	note(ctx, "\n");
+}
+
+/* Every other UID from 1000001 on: more than one command takes. */
+static enum gp_status add_many(struct imap_uidset *set)
+{
+	enum gp_status status = GP_OK;
+
+	for (uint32_t i = 0; i < 900 && status == GP_OK; i++) {
+		status = imap_uidset_add(set, 1000001 + 2 * i, 1000001 + 2 * i);
+	}
+	return status;
+}
+
+static struct imap_call *start_set(struct fixture *f, const void *spec_pointer)
+{
+	const struct set_case *c = spec_pointer;
+	struct imap_uidset uids;
+	char name[64] = "";
+	struct imap_call *call;
+
+	imap_uidset_init(&uids);
+	if (strcmp(c->uids, "many") == 0) {
+		assert_int_equal(add_many(&uids), GP_OK);
+	} else if (c->uids[0] != '\0') {
+		assert_int_equal(imap_uidset_parse(&uids, span_of(c->uids)), GP_OK);
+	}
+	if (c->mailbox) {
+		snprintf(name, sizeof name, "%s", c->mailbox);
+		call = imap_copy_set_start(f->fake->session, &uids, span_of(name), c->is_move, on_copies, f);
+	} else {
+		call = imap_expunge_set_start(f->fake->session, &uids, script_on_done, f);
+	}
+	imap_uidset_deinit(&uids);
+	memset(name, 'x', sizeof name);
+	return call;
+}
+
+static const struct set_case set_copy = {"7:9,20", "Archive", false};
+static const struct set_case set_move = {"7:9,20", "Archive", true};
+static const struct set_case set_expunge = {"7:9,20", NULL, false};
+static const struct set_case set_star = {"7:*", "Archive", false};
+static const struct set_case set_expunge_star = {"7:*", NULL, false};
+static const struct set_case set_none = {"", "Archive", false};
+static const struct set_case set_expunge_none = {"", NULL, false};
+
+#define SET(name_, spec_, command_, answers_, expected_)                                                               \
+	{                                                                                                              \
+		.name = name_, .capabilities = PLUS, .selected = THREE, .start = start_set, .spec = &(spec_),          \
+		.steps = {C(command_), S(answers_)}, .expected = expected_                                             \
+	}
+#define UNSENT_SET(name_, capabilities_, spec_, expected_)                                                             \
+	{                                                                                                              \
+		.name = name_, .capabilities = capabilities_, .selected = THREE, .start = start_set, .spec = &(spec_), \
+		.expected = expected_                                                                                  \
+	}
+#define COPY_SET(name_, answers_, expected_)                                                                           \
+	SET(name_, set_copy, "UID COPY 7:9,20 Archive", answers_, "done " expected_ "\n")
+#define MOVE_SET(name_, answers_, expected_)                                                                           \
+	SET(name_, set_move, "UID MOVE 7:9,20 Archive", answers_, "done " expected_ "\n")
+
+static void test_sets(void **state)
+{
+	static const struct script scripts[] = {
+		COPY_SET("told", "$ OK [COPYUID 9 7:9,20 12:15] copied\r\n", "OK 9: 7>12 8>13 9>14 20>15"),
+		COPY_SET("permuted", "$ OK [COPYUID 9 20,9,7:8 31,12,40:41] copied\r\n", "OK 9: 7>40 8>41 9>12 20>31"),
+		COPY_SET("copies permuted alone", "$ OK [COPYUID 9 7:9,20 15,12:14] copied\r\n",
+			 "OK 9: 7>15 8>12 9>13 20>14"),
+		COPY_SET("ranges the other way round", "$ OK [COPYUID 9 9:7,20 14:12,15] copied\r\n",
+			 "OK 9: 7>12 8>13 9>14 20>15"),
+		COPY_SET("of a part", "$ OK [COPYUID 9 8,20 12:13] copied\r\n", "OK 9: 8>12 20>13"),
+		COPY_SET("not told", "$ OK copied\r\n", "OK 0:"),
+		COPY_SET("of others too", "$ OK [COPYUID 9 6:7 12:13] copied\r\n", "OK 0:"),
+		COPY_SET("of more than were asked", "$ OK [COPYUID 9 1:4294967294 1:4294967294] copied\r\n", "OK 0:"),
+		COPY_SET("more than copies", "$ OK [COPYUID 9 7:9 12:13] copied\r\n", "OK 0:"),
+		COPY_SET("one of them twice", "$ OK [COPYUID 9 7,7,8 12:14] copied\r\n", "OK 0:"),
+		COPY_SET("one set", "$ OK [COPYUID 9 7:9] copied\r\n", "OK 0:"),
+		COPY_SET("refused", "$ NO [OVERQUOTA] full\r\n", "NO OVERQUOTA 0:"),
+		COPY_SET("no such mailbox", "$ NO [TRYCREATE] none\r\n", "NOT_FOUND TRYCREATE 0:"),
+		MOVE_SET("in several pieces",
+			 "* OK [COPYUID 9 20 12] moved\r\n* 3 EXPUNGE\r\n"
+			 "* OK [COPYUID 9 7:9 13:15] moved\r\n* 1 EXPUNGE\r\n$ OK\r\n",
+			 "OK 9: 7>13 8>14 9>15 20>12"),
+		MOVE_SET("told twice", "* OK [COPYUID 9 7:8 12:13] moved\r\n$ OK [COPYUID 9 7:8 12:13]\r\n",
+			 "OK 9: 7>12 8>13"),
+		MOVE_SET("a part, then refused", "* OK [COPYUID 9 7:8 12:13] moved\r\n$ NO [NOPERM] no\r\n",
+			 "NO NOPERM 9: 7>12 8>13"),
+		SET("removed", set_expunge, "UID EXPUNGE 7:9,20", "* 1 EXPUNGE\r\n$ OK\r\n", "done OK\n"),
+		SET("not removed", set_expunge, "UID EXPUNGE 7:9,20", "$ NO [NOPERM] no\r\n", "done NO NOPERM\n"),
+		UNSENT_SET("to the end", PLUS, set_star, "done INVALID 0:\n"),
+		UNSENT_SET("removed to the end", PLUS, set_expunge_star, "done INVALID\n"),
+		UNSENT_SET("nothing", PLUS, set_none, "done INVALID 0:\n"),
+		UNSENT_SET("nothing removed", PLUS, set_expunge_none, "done INVALID\n"),
+		UNSENT_SET("MOVE is not offered", "IMAP4rev1 UIDPLUS", set_move, "done UNSUPPORTED 0:\n"),
+		UNSENT_SET("never without UIDs", "IMAP4rev1 MOVE", set_expunge, "done UNSUPPORTED\n"),
+	};
+	(void)state;
+	play_scripts(scripts);
+}
+
+/* A long set goes in several commands, the second when the first is through; none after a refusal. */
+static void test_long_sets(void **state)
+{
+	static const struct set_case many = {"many", "A", true};
+	struct fixture f;
+	char command[16384];
+	(void)state;
+
+	for (int is_refused = 0; is_refused < 2; is_refused++) {
+		fixture_init(&f, PLUS, THREE);
+		f.call = start_set(&f, &many);
+		fake_turn(f.fake->network, 0);
+		int len = snprintf(command, sizeof command, "UID MOVE ");
+		for (unsigned i = 0; i < 875; i++) {
+			len += snprintf(command + len, sizeof command - (size_t)len, "%s%u", i ? "," : "",
+					1000001 + 2 * i);
+		}
+		snprintf(command + len, sizeof command - (size_t)len, " A");
+		fake_expect(f.fake->transport, command);
+		fake_expect_nothing(f.fake->transport);
+		fake_reply(f.fake->transport,
+			   is_refused ? "$ NO [OVERQUOTA] full\r\n" : "* OK [COPYUID 9 1000001 12] moved\r\n$ OK\r\n");
+		fake_turn(f.fake->network, 0);
+		if (!is_refused) {
+			len = snprintf(command, sizeof command, "UID MOVE ");
+			for (unsigned i = 875; i < 900; i++) {
+				len += snprintf(command + len, sizeof command - (size_t)len, "%s%u", i > 875 ? "," : "",
+						1000001 + 2 * i);
+			}
+			snprintf(command + len, sizeof command - (size_t)len, " A");
+			fake_expect(f.fake->transport, command);
+			fake_reply(f.fake->transport, "* OK [COPYUID 9 1001799 13] moved\r\n$ OK\r\n");
+			fake_turn(f.fake->network, 0);
+		}
+		fake_expect_nothing(f.fake->transport);
+		assert_string_equal(f.log.data,
+				    is_refused ? "done NO OVERQUOTA 0:\n" : "done OK 9: 1000001>12 1001799>13\n");
+		fixture_deinit(&f);
+	}
+}
+
 /* Two at once: whose COPYUID an untagged OK is could not be told. */
 static void test_one_at_a_time(void **state)
 {
@@ -143,10 +299,8 @@ static void test_one_at_a_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_copy),
-		cmocka_unit_test(test_move),
-		cmocka_unit_test(test_expunge),
-		cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_copy), cmocka_unit_test(test_move),      cmocka_unit_test(test_expunge),
+		cmocka_unit_test(test_sets), cmocka_unit_test(test_long_sets), cmocka_unit_test(test_one_at_a_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

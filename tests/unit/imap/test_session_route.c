@@ -165,6 +165,7 @@ static void test_kinds(void **state)
 		{IMAP_COMMAND_STATUS, "work", ""},
 		{IMAP_COMMAND_STATUS, NULL, ""},
 		{IMAP_COMMAND_NAMESPACE, NULL, "NAMESPACE;"},
+		{IMAP_COMMAND_ENABLE, NULL, "ENABLED;"},
 		{IMAP_COMMAND_MYRIGHTS, NULL, "MYRIGHTS Work;"},
 		{IMAP_COMMAND_MYRIGHTS, "Work", "MYRIGHTS Work;"},
 		{IMAP_COMMAND_MYRIGHTS, "Sub", ""},
@@ -253,9 +254,13 @@ static void test_select(void **state)
 		{"* OK [PERMANENTFLAGS (\\Seen)] x\r\n* OK [NOMODSEQ] x\r\n$ OK [read-write] done\r\n",
 		 false,
 		 {.uidnext = 0}},
-		{"$ OK [HIGHESTMODSEQ 18446744073709551615] done\r\n",
+		{"$ OK [HIGHESTMODSEQ 9223372036854775807] done\r\n",
 		 false,
-		 {.highestmodseq = UINT64_MAX, .has_modseq = true, .can_create_keywords = true}},
+		 {.highestmodseq = INT64_MAX, .has_modseq = true, .can_create_keywords = true}},
+		/* more than the 63 bits of RFC 7162 */
+		{"$ OK [HIGHESTMODSEQ 9223372036854775808] done\r\n", false, {.can_create_keywords = true}},
+		{"$ OK [HIGHESTMODSEQ 18446744073709551615] done\r\n", false, {.can_create_keywords = true}},
+		{"$ OK [HIGHESTMODSEQ 18446744073709551616] done\r\n", false, {.can_create_keywords = true}},
 		/* what comes before [CLOSED] is the old mailbox's */
 		{"* 99 EXISTS\r\n* 3 EXPUNGE\r\n* OK [HIGHESTMODSEQ 999] x\r\n* 1 FETCH (UID 1 MODSEQ (7777))\r\n"
 		 "* OK [CLOSED] x\r\n" OPENED "* VANISHED (EARLIER) 1:30\r\n$ OK [READ-WRITE] done\r\n",

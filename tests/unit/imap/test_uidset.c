@@ -227,14 +227,125 @@ static void test_backwards_is_not_quadratic(void **state)
 	imap_uidset_deinit(&set);
 }
 
+static void test_common_and_difference(void **state)
+{
+	static const struct {
+		const char *a, *b, *common, *difference;
+	} cases[] = {
+		{"1:10", "3,5:6", "3,5:6", "1:2,4,7:10"},
+		{"1:10", "1:10", "1:10", ""},
+		{"1:10", "11:20", "", "1:10"},
+		{"5:6,8:9,20", "1:5,9:30", "5,9,20", "6,8"},
+		{"1,3,5,7,9", "2:8", "3,5,7", "1,9"},
+		{"4:*", "*", "*", "4:4294967294"},
+		{"4:*", "5:*", "5:*", "4"},
+		{"*", "1:4294967294", "", "*"},
+		{"2:3,7:8", "1:9", "2:3,7:8", ""},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct imap_uidset a, b, common, difference;
+		imap_uidset_init(&a);
+		imap_uidset_init(&b);
+		imap_uidset_init(&common);
+		imap_uidset_init(&difference);
+		assert_int_equal(imap_uidset_parse(&a, span_of(cases[i].a)), GP_OK);
+		assert_int_equal(imap_uidset_parse(&b, span_of(cases[i].b)), GP_OK);
+		assert_int_equal(imap_uidset_add_common(&common, &a, &b), GP_OK);
+		assert_int_equal(imap_uidset_add_difference(&difference, &a, &b), GP_OK);
+		expect_set(&common, cases[i].common);
+		expect_set(&difference, cases[i].difference);
+		imap_uidset_deinit(&a);
+		imap_uidset_deinit(&b);
+		imap_uidset_deinit(&common);
+		imap_uidset_deinit(&difference);
+	}
+}
+
+/* Every pair of sets of small numbers, against one bit for each. */
+static void test_common_and_difference_of_all(void **state)
+{
+	(void)state;
+	for (unsigned bits = 0; bits < 1u << 14; bits++) {
+		struct imap_uidset a, b, common, difference;
+		imap_uidset_init(&a);
+		imap_uidset_init(&b);
+		imap_uidset_init(&common);
+		imap_uidset_init(&difference);
+		for (uint32_t uid = 1; uid <= 7; uid++) {
+			assert_true(!(bits >> (uid - 1) & 1) || imap_uidset_add(&a, uid, uid) == GP_OK);
+			assert_true(!(bits >> (uid + 6) & 1) || imap_uidset_add(&b, uid, uid) == GP_OK);
+		}
+		assert_int_equal(imap_uidset_add_common(&common, &a, &b), GP_OK);
+		assert_int_equal(imap_uidset_add_difference(&difference, &a, &b), GP_OK);
+		for (uint32_t uid = 1; uid <= 7; uid++) {
+			bool in_a = bits >> (uid - 1) & 1, in_b = bits >> (uid + 6) & 1;
+			assert_int_equal(imap_uidset_contains(&common, uid), in_a && in_b);
+			assert_int_equal(imap_uidset_contains(&difference, uid), in_a && !in_b);
+		}
+		imap_uidset_deinit(&a);
+		imap_uidset_deinit(&b);
+		imap_uidset_deinit(&common);
+		imap_uidset_deinit(&difference);
+	}
+}
+
+static struct imap_uidset parsed(const char *text)
+{
+	struct imap_uidset set;
+
+	imap_uidset_init(&set);
+	if (text[0] != '\0') {
+		assert_int_equal(imap_uidset_parse(&set, span_of(text)), GP_OK);
+	}
+	return set;
+}
+
+static void test_within_and_without(void **state)
+{
+	static const struct {
+		const char *set, *without;
+		uint32_t first, last;
+		const char *within, *rest;
+	} cases[] = {
+		{"1:10", "3,5:6", 2, 4, "2:4", "1:2,4,7:10"},
+		{"1:10", "", 10, 20, "10", "1:10"},
+		{"", "1:5", 1, UINT32_MAX, "", ""},
+		{"5:9,20,30:*", "1:*", 9, 30, "9,20,30", ""},
+		{"5:9,20,30:*", "*", 10, 19, "", "5:9,20,30:4294967294"},
+		{"1:*", "2:4294967294", 7, 3, "", "1,*"},
+		{"1:3,5:7,9:11", "3:5,7:9", 3, 9, "3,5:7,9", "1:2,6,10:11"},
+		{"4,6,8", "1:3,5,7,9", 0, 6, "4,6", "4,6,8"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct imap_uidset set = parsed(cases[i].set), without = parsed(cases[i].without);
+		struct imap_uidset within = parsed(""), rest = parsed("");
+		assert_int_equal(imap_uidset_add_within(&within, &set, cases[i].first, cases[i].last), GP_OK);
+		assert_int_equal(imap_uidset_add_difference(&rest, &set, &without), GP_OK);
+		expect_set(&within, cases[i].within);
+		expect_set(&rest, cases[i].rest);
+		assert_true(imap_uidset_is_equal(&set, &set));
+		assert_int_equal(imap_uidset_is_equal(&set, &rest), strcmp(cases[i].set, cases[i].rest) == 0);
+		imap_uidset_deinit(&set);
+		imap_uidset_deinit(&without);
+		imap_uidset_deinit(&within);
+		imap_uidset_deinit(&rest);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_nil),
+		cmocka_unit_test(test_common_and_difference),
+		cmocka_unit_test(test_common_and_difference_of_all),
 		cmocka_unit_test(test_against_a_bitmap),
 		cmocka_unit_test(test_whole_range),
 		cmocka_unit_test(test_write_in_pieces),
+		cmocka_unit_test(test_within_and_without),
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_backwards_is_not_quadratic),
 	};

@@ -1,0 +1,394 @@
+/*
+ * One sync of one mailbox: a fresh view of it, and from there the difference from the
+ * state that the streams know, then from that of each stream that is still to be brought
+ * up. All of them end in the view's state, as they share the moment.
+ *
+ *   EXAMINE → STATUS, beside it: sync from mailbox->state → told to all
+ *             → sync from each catch → told to that stream → the lease ends
+ */
+#include <stdlib.h>
+
+#include "api/feed_internal.h"
+#include "api/mailboxes.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+struct feed_sync {
+	struct feed_mailbox *mailbox; /* borrow: it owns this */
+	struct imap_lease *lease;     /* own */
+	struct imap_call *status;     /* own, while it runs */
+	struct api_sync *sync;        /* own, while it runs */
+	struct api_moment moment;     /* own */
+	bool is_for_stream;           /* what is synced is a stream's catch, else the mailbox's own state */
+	struct api_listener *stream;  /* link: that stream; NULL: it has left */
+	bool is_told;                 /* the mailbox's own is done */
+	/* what was found, until STATUS has answered: the mailbox's own event has its counts */
+	bool is_held;
+	struct gp_error held_error; /* GP_OK: none */
+	struct api_changes held;    /* own */
+};
+
+static void next(struct feed_sync *self);
+
+/* ---- the end ---- */
+
+void feed_sync_stop(struct feed_mailbox *mailbox)
+{
+	struct feed_sync *self = mailbox->sync;
+
+	mailbox->sync = NULL;
+	if (!self) {
+		return;
+	}
+	mailbox->feed->n_syncs--;
+	imap_call_cancel(&self->status);
+	api_sync_cancel(&self->sync);
+	api_changes_deinit(&self->held);
+	api_moment_deinit(&self->moment);
+	imap_lease_end(&self->lease, false);
+	free(self);
+}
+
+void feed_sync_forget(struct feed_mailbox *mailbox, const struct api_listener *stream)
+{
+	if (mailbox->sync && mailbox->sync->stream == stream) {
+		mailbox->sync->stream = NULL;
+	}
+}
+
+static void finish(struct feed_sync *self)
+{
+	struct feed_mailbox *mailbox = self->mailbox;
+
+	mailbox->n_failures = 0;
+	feed_sync_stop(mailbox);
+	feed_soon(mailbox->feed); /* it may have been woken meanwhile, or others wait for their turn */
+}
+
+static void refused(struct feed_sync *self)
+{
+	struct feed_mailbox *mailbox = self->mailbox;
+	struct api_feed *feed = mailbox->feed;
+
+	mailbox->is_refused = true; /* until the next list, which tells if it is there */
+	mailbox->is_dirty = false;
+	finish(self);
+	feed_enter(feed);
+	for (struct api_listener *stream = feed->streams; stream; stream = stream->next) {
+		if (!stream->is_stopped && feed_find_catch(stream, mailbox)) {
+			feed_caught_up(stream, mailbox);
+		}
+	}
+	feed_leave(feed);
+}
+
+static void failed(struct feed_sync *self, const struct gp_error *error)
+{
+	struct feed_mailbox *mailbox = self->mailbox;
+	struct api_feed *feed = mailbox->feed;
+
+	gp_log(GP_LOG_INFO, "hub", "no sync: %s", gp_status_name(error->status));
+	if (error->status == GP_NOT_FOUND) {
+		feed->is_list_due = true;
+		refused(self);
+		return;
+	}
+	if (error->status == GP_NO || error->status == GP_BAD || error->status == GP_UNSUPPORTED) {
+		refused(self);
+		return;
+	}
+	mailbox->is_dirty = true;
+	feed_sync_stop(mailbox);
+	gp_timer_start(&mailbox->retry, feed_retry_ms(mailbox->n_failures++));
+	feed_soon(feed);
+}
+
+static void failed_for_memory(struct feed_sync *self)
+{
+	const struct gp_error error = {.status = GP_NO_MEMORY, .text = "out of memory"};
+
+	failed(self, &error);
+}
+
+/* ---- telling ---- */
+
+static enum gp_status write_changes(const struct feed_mailbox *mailbox, const struct api_changes *changes,
+				    struct gp_buffer *text)
+{
+	struct span name = span_of(mailbox->name);
+	uint32_t uidvalidity = changes->state.uidvalidity;
+	enum gp_status status = api_event_uids(text, "created", name, uidvalidity, &changes->created);
+
+	if (status == GP_OK) {
+		status = api_event_uids(text, "updated", name, uidvalidity, &changes->updated);
+	}
+	return status == GP_OK ? api_event_uids(text, "destroyed", name, uidvalidity, &changes->destroyed) : status;
+}
+
+/* A batch: what changed (NULL: nobody can say), and the mailbox as it is now. */
+static enum gp_status write_batch(struct feed_mailbox *mailbox, const struct api_changes *changes,
+				  struct gp_buffer *text)
+{
+	enum gp_status status =
+		changes ? write_changes(mailbox, changes, text) : api_event_reset(text, span_of(mailbox->name));
+
+	if (status == GP_OK && text->len > 0) {
+		status = feed_write_mailbox(mailbox, text);
+	}
+	return status;
+}
+
+/* The state moves on first: it is the id of what is told. */
+static void tell(struct feed_sync *self, struct api_state *state, const struct gp_buffer *text)
+{
+	struct feed_mailbox *mailbox = self->mailbox;
+
+	if (!self->is_for_stream) {
+		feed_set_state(mailbox, state);
+		feed_tell_all(mailbox->feed, mailbox, text);
+		return;
+	}
+	struct feed_catch *catch = self->stream ? feed_find_catch(self->stream, mailbox) : NULL;
+	if (catch) {
+		api_state_deinit(&catch->since);
+		catch->since = *state;
+		api_state_init(state);
+		feed_tell(self->stream, text);
+	}
+}
+
+/* This state is where it ends; for a stream, it is up with the others. */
+static void done_with_one(struct feed_sync *self)
+{
+	struct api_listener *stream = self->stream;
+
+	self->is_told |= !self->is_for_stream;
+	self->is_for_stream = false;
+	self->stream = NULL;
+	if (stream) {
+		feed_caught_up(stream, self->mailbox);
+	}
+}
+
+static bool is_reset(const struct gp_error *error)
+{
+	return error && (error->status == GP_UIDVALIDITY || error->status == GP_STALE);
+}
+
+/* What only detects: for mailboxes too large to be looked through. */
+static bool detect(struct feed_sync *self)
+{
+	const struct imap_selected *selected = imap_session_selected(imap_lease_session(self->lease));
+	struct api_state *state = &self->moment.state;
+
+	api_state_deinit(state);
+	state->kind = API_STATE_DETECT;
+	state->uidvalidity = selected->uidvalidity;
+	state->uidnext = selected->uidnext;
+	state->n_pieces = 1;
+	state->pieces[0] = (struct api_state_piece){1, 0};
+	state->n_messages = self->moment.exists;
+	const struct api_state *known = &self->mailbox->state;
+	return known->kind == API_STATE_NONE || api_state_is_equal(known, state);
+}
+
+/* Nobody can say what happened between the two states: it is to be read anew. */
+static void tell_reset(struct feed_sync *self, bool is_silent)
+{
+	struct gp_buffer text;
+	struct api_state state;
+
+	gp_buffer_init(&text, FEED_MAX_BATCH);
+	api_state_init(&state);
+	enum gp_status status = api_state_copy(&state, &self->moment.state);
+	if (status == GP_OK && !is_silent) {
+		status = write_batch(self->mailbox, NULL, &text);
+	}
+	if (status == GP_OK) {
+		tell(self, &state, &text);
+		done_with_one(self);
+	}
+	api_state_deinit(&state);
+	gp_buffer_deinit(&text);
+	if (status == GP_OK) {
+		next(self);
+	} else {
+		failed_for_memory(self);
+	}
+}
+
+static void tell_changes(struct feed_sync *self, struct api_changes *changes)
+{
+	struct gp_buffer text;
+
+	gp_buffer_init(&text, FEED_MAX_BATCH);
+	enum gp_status status = write_batch(self->mailbox, changes, &text);
+	bool has_more = changes->has_more;
+	if (status == GP_OK) {
+		tell(self, &changes->state, &text);
+		if (!has_more) {
+			done_with_one(self);
+		}
+	}
+	gp_buffer_deinit(&text);
+	if (status == GP_OK) {
+		next(self);
+	} else {
+		failed_for_memory(self);
+	}
+}
+
+/* ---- syncs ---- */
+
+static void go_on(struct feed_sync *self, const struct gp_error *error, struct api_changes *changes)
+{
+	struct api_feed *feed = self->mailbox->feed;
+
+	feed_enter(feed);
+	if (is_reset(error)) {
+		tell_reset(self, false);
+	} else if (error && error->status == GP_LIMIT) {
+		tell_reset(self, detect(self));
+	} else if (error) {
+		failed(self, error);
+	} else {
+		tell_changes(self, changes);
+	}
+	feed_leave(feed);
+}
+
+static void on_synced(void *ctx, const struct gp_error *error, struct api_changes *changes)
+{
+	struct feed_sync *self = ctx;
+
+	self->sync = NULL;
+	if (!self->status) {
+		go_on(self, error, changes);
+		return;
+	}
+	self->is_held = true;
+	self->held_error = error ? *error : (struct gp_error){.status = GP_OK};
+	if (changes) {
+		self->held = *changes;
+		*changes = (struct api_changes){.has_more = false}; /* moved */
+	}
+}
+
+static void release(struct feed_sync *self)
+{
+	struct gp_error error = self->held_error;
+	struct api_changes changes = self->held;
+
+	self->is_held = false;
+	self->held = (struct api_changes){.has_more = false};
+	go_on(self, error.status == GP_OK ? NULL : &error, &changes);
+	api_changes_deinit(&changes);
+}
+
+static void note_status(struct feed_mailbox *mailbox, const struct imap_status *status)
+{
+	struct imap_mailbox *listed = &mailbox->feed->list[mailbox->index];
+	struct span id = listed->status.mailbox_id;
+	unsigned known = listed->status.items & IMAP_STATUS_MAILBOXID;
+
+	listed->status = *status;
+	listed->status.items = (status->items & ~(unsigned)IMAP_STATUS_MAILBOXID) | known;
+	listed->status.mailbox = SPAN_NIL;
+	listed->status.mailbox_id = id;
+	listed->has_status = true;
+}
+
+static void on_status(void *ctx, const struct gp_error *error, const struct imap_status *status)
+{
+	struct feed_sync *self = ctx;
+
+	self->status = NULL;
+	if (!error) {
+		note_status(self->mailbox, status);
+	}
+	if (self->is_held) {
+		release(self);
+	}
+}
+
+static void start_sync(struct feed_sync *self, const struct api_state *since)
+{
+	self->sync =
+		api_sync_start(imap_lease_session(self->lease), &self->moment,
+			       since->kind == API_STATE_NONE ? NULL : since, API_SYNC_MAX_CHANGES, on_synced, self);
+	if (!self->sync) {
+		failed_for_memory(self);
+	}
+}
+
+/* The next stream that is to be brought up, and its catch. */
+static struct feed_catch *next_catch(struct feed_sync *self)
+{
+	for (struct api_listener *stream = self->mailbox->feed->streams; stream; stream = stream->next) {
+		struct feed_catch *catch = stream->is_stopped ? NULL : feed_find_catch(stream, self->mailbox);
+		if (catch) {
+			self->is_for_stream = true;
+			self->stream = stream;
+			return catch;
+		}
+	}
+	return NULL;
+}
+
+/* One at a time; where a page was cut, the same goes on from its new state. */
+static void next(struct feed_sync *self)
+{
+	if (!self->is_told) {
+		start_sync(self, &self->mailbox->state);
+		return;
+	}
+	struct feed_catch *catch = next_catch(self);
+	if (!catch) {
+		finish(self);
+	} else if (catch->since.kind == API_STATE_NONE || api_state_is_equal(&catch->since, &self->mailbox->state)) {
+		done_with_one(self);
+		next(self);
+	} else {
+		start_sync(self, &catch->since);
+	}
+}
+
+/* ---- the lease ---- */
+
+static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error *error)
+{
+	struct feed_sync *self = ctx;
+
+	if (error) {
+		self->lease = NULL;
+		failed(self, error);
+		return;
+	}
+	self->status = imap_status_start(imap_lease_session(lease), span_of(self->mailbox->name),
+					 api_mailbox_status_items(), on_status, self);
+	next(self);
+}
+
+void feed_sync_start(struct feed_mailbox *mailbox)
+{
+	struct api_feed *feed = mailbox->feed;
+	struct feed_sync *self = calloc(1, sizeof *self);
+	const struct imap_lease_spec spec = {.credential = feed->hub->credential,
+					     .mailbox = span_of(mailbox->name),
+					     .is_fresh_view = true,
+					     .deadline_at_ms =
+						     feed->app->timers->now_ms + feed->app->request_timeout_ms};
+
+	if (!self) {
+		gp_timer_start(&mailbox->retry, FEED_RETRY_MS);
+		return;
+	}
+	self->mailbox = mailbox;
+	mailbox->sync = self;
+	mailbox->is_dirty = false; /* what comes from now on may be after the moment */
+	feed->n_syncs++;
+	self->lease = imap_lease_start(feed->app->pool, &spec, on_lease, self);
+	if (!self->lease) {
+		failed_for_memory(self);
+	}
+}

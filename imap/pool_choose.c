@@ -1,0 +1,322 @@
+/*
+ * Which session a lease gets: choices among what there is, and when one more is opened.
+ * Nothing here moves a lease; pool.c does.
+ */
+#include "base/limits.h"
+#include "imap/pool_internal.h"
+
+/* ---- what may be used ---- */
+
+static size_t account_cap(struct pool_account *account)
+{
+	if (account->cap_lowered_until_ms <= account->pool->config.timers->now_ms) {
+		account->cap = account->pool->config.max_sessions_per_account;
+	}
+	return account->cap;
+}
+
+bool pool_session_is_usable(const struct pool_session *s)
+{
+	return s->is_ready && !s->is_closed && !s->is_retiring && !s->tenant;
+}
+
+/* A lease may join those that it has. */
+static bool is_joinable(const struct pool_session *s)
+{
+	return pool_session_is_usable(s) && s->n_alone == 0;
+}
+
+static size_t n_tenants(const struct pool_account *account)
+{
+	size_t n = 0;
+
+	for (const struct pool_session *s = account->first_session; s; s = s->next) {
+		n += s->tenant != NULL && !s->is_closed;
+	}
+	return n;
+}
+
+/* Sessions past their age leave the pool: the next login shows if the password still
+ * holds. */
+void pool_retire_aged(struct pool_account *account)
+{
+	uint64_t now = account->pool->config.timers->now_ms;
+	struct pool_session *next;
+
+	for (struct pool_session *s = account->first_session; s; s = next) {
+		next = s->next;
+		if (pool_session_is_usable(s) && now - imap_session_ready_at_ms(s->session) > GP_MAX_SESSION_AGE_MS) {
+			pool_session_retire(s);
+		}
+	}
+}
+
+/* ---- room in the pool ---- */
+
+static struct pool_session *any_tenant(struct imap_pool *pool)
+{
+	for (size_t i = 0; i < POOL_BUCKETS; i++) {
+		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
+			for (struct pool_session *s = account->first_session; s; s = s->next) {
+				if (s->tenant && !s->is_retiring) {
+					return s;
+				}
+			}
+		}
+	}
+	return NULL;
+}
+
+static void evict(struct pool_session *session)
+{
+	session->is_evicted = true;
+	session->account->pool->n_evicted++;
+	pool_session_retire(session);
+}
+
+/* Logs out the session of any account that has been idle longest, unless as many are
+ * on their way out already as accounts wait for room. Where none is idle, a watch gives
+ * way. */
+static void evict_idle(struct imap_pool *pool)
+{
+	struct pool_session *oldest = NULL;
+
+	if (pool->n_evicted >= pool->n_starved) {
+		return;
+	}
+	for (size_t i = 0; i < POOL_BUCKETS; i++) {
+		for (struct pool_account *account = pool->buckets[i]; account; account = account->bucket_next) {
+			for (struct pool_session *s = account->first_session; s; s = s->next) {
+				if (pool_session_is_idle(s) && (!oldest || s->idle_since_ms < oldest->idle_since_ms)) {
+					oldest = s;
+				}
+			}
+		}
+	}
+	if (!oldest) {
+		oldest = any_tenant(pool);
+	}
+	if (oldest) {
+		evict(oldest);
+	}
+}
+
+bool pool_evict_for_starved(struct pool_session *session)
+{
+	struct imap_pool *pool = session->account->pool;
+
+	if (!session->is_ready || pool->n_evicted >= pool->n_starved) {
+		return false;
+	}
+	evict(session);
+	return true;
+}
+
+/* ---- choices ---- */
+
+/* The least loaded session that has the lease's mailbox open (any, if it needs none). */
+static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool allows_bulk)
+{
+	struct pool_session *best = NULL;
+
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (!is_joinable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
+			continue;
+		}
+		if (!best || s->leases.n < best->leases.n) {
+			best = s;
+		}
+	}
+	return best && best->leases.n < POOL_SHARE_HARD ? best : NULL;
+}
+
+/* A session whose mailbox nobody holds: one with none selected first, then the one
+ * that has been idle longest. One that is reserved is for a fresh view only. */
+static struct pool_session *unheld(struct pool_account *account, bool is_for_fresh_view)
+{
+	struct pool_session *best = NULL;
+
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (!is_joinable(s) || s->n_holders > 0 || s->select || (s->is_reserved && !is_for_fresh_view)) {
+			continue;
+		}
+		if (s->is_reserved) {
+			return s;
+		}
+		if (!best || (best->mailbox && !s->mailbox) ||
+		    ((best->mailbox != NULL) == (s->mailbox != NULL) && s->idle_since_ms < best->idle_since_ms)) {
+			best = s;
+		}
+	}
+	return best;
+}
+
+/* Opens one more session if the caps allow, unless enough are on their way. The first
+ * login of an account goes alone: a wrong password is tried once. */
+static bool open_another(struct pool_account *account)
+{
+	struct imap_pool *pool = account->pool;
+	size_t n_waiting = 0;
+
+	for (int i = 0; i < POOL_N_QUEUES; i++) {
+		n_waiting += account->waiting[i].n;
+	}
+
+	if (account->n_connecting > 0 &&
+	    (account->n_sessions == account->n_connecting || account->n_connecting >= n_waiting)) {
+		return true;
+	}
+	if (pool->is_draining || account->n_sessions >= account_cap(account)) {
+		return false;
+	}
+	if (pool->n_sessions >= pool->config.max_sessions) {
+		pool_starve(account);
+		evict_idle(pool);
+		return false;
+	}
+	return pool_session_open(account);
+}
+
+struct pool_session *pool_choose_short(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *same = least_loaded(account, lease, false);
+
+	if (same && same->leases.n < POOL_SHARE_SOFT) {
+		return same;
+	}
+	struct pool_session *other = lease->mailbox ? unheld(account, false) : NULL;
+	if (other) {
+		return other;
+	}
+	open_another(account); /* for those to come; this one need not wait for it */
+	return same ? same : least_loaded(account, lease, true);
+}
+
+/* The session that its holders will leave first, as far as can be told: it takes no new
+ * ones. A session with a stream is none, unless its reader has stalled. */
+static void reserve(struct pool_account *account)
+{
+	struct pool_session *best = NULL;
+
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (s->is_reserved) {
+			return;
+		}
+		if (is_joinable(s) && !s->is_exclusive && s->n_bulk == 0 && (!best || s->n_holders < best->n_holders)) {
+			best = s;
+		}
+	}
+	if (best) {
+		best->is_reserved = true;
+	}
+}
+
+void pool_unreserve(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		s->is_reserved = false;
+	}
+}
+
+struct pool_session *pool_choose_fresh(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *session = unheld(account, true);
+
+	if (!session && !open_another(account) &&
+	    account->pool->config.timers->now_ms - lease->waiting_since_ms >= POOL_FRESH_PATIENCE_MS) {
+		reserve(account);
+	}
+	return session;
+}
+
+static bool has_session_for_bulk(struct pool_account *account)
+{
+	size_t n_taken = n_tenants(account);
+	size_t cap = account_cap(account) > n_taken ? account_cap(account) - n_taken : 1;
+	size_t n_busy = 0;
+
+	for (const struct pool_session *s = account->first_session; s; s = s->next) {
+		n_busy += s->n_bulk > 0 && !s->is_closed;
+	}
+	return n_busy < (cap > 1 ? cap - 1 : 1);
+}
+
+struct pool_session *pool_choose_bulk(struct pool_account *account, const struct imap_lease *lease)
+{
+	uint64_t waited_ms = account->pool->config.timers->now_ms - lease->waiting_since_ms;
+
+	if (has_session_for_bulk(account)) {
+		struct pool_session *same = least_loaded(account, lease, false);
+		if (same && same->leases.n == 0) {
+			return same;
+		}
+		struct pool_session *other = unheld(account, false);
+		if (other && !(lease->is_alone && other->leases.n > 0)) {
+			return other;
+		}
+		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
+			return NULL; /* it is worth waiting for */
+		}
+		if (same && !lease->is_alone) {
+			return same;
+		}
+	}
+	return waited_ms >= POOL_BULK_PATIENCE_MS ? least_loaded(account, lease, true) : NULL;
+}
+
+/* ---- tenants ---- */
+
+static struct pool_session *unused(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (pool_session_is_usable(s) && s->leases.n == 0 && !s->is_reserved) {
+			return s;
+		}
+	}
+	return NULL;
+}
+
+static bool is_pool_full(const struct imap_pool *pool)
+{
+	return pool->n_sessions >= pool->config.max_sessions;
+}
+
+/* A session that nobody uses, else a new one. */
+struct pool_session *pool_choose_tenant(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *session = unused(account);
+
+	(void)lease;
+	if (!session && !is_pool_full(account->pool)) {
+		open_another(account);
+	}
+	return session;
+}
+
+/* Whether one more could have a session, now or when one comes free. A full pool is for
+ * leases: nobody is put out for a tenant. */
+bool pool_has_room_for_tenant(struct pool_account *account)
+{
+	return n_tenants(account) + 1 < account_cap(account) &&
+	       (!is_pool_full(account->pool) || account->n_connecting > 0 || unused(account));
+}
+
+void pool_put_out_tenant(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		if (s->tenant && !s->is_retiring) {
+			pool_session_retire(s);
+			return;
+		}
+	}
+}
+
+/* Leases wait, and all the sessions there may be are tenants': the cap was lowered. */
+bool pool_is_blocked_by_tenants(struct pool_account *account)
+{
+	size_t n = n_tenants(account);
+	bool is_waiting = account->waiting[POOL_QUEUE_SHORT].first || account->waiting[POOL_QUEUE_FRESH].first ||
+			  account->waiting[POOL_QUEUE_BULK].first;
+
+	return is_waiting && n > 0 && account->n_sessions == n && n >= account_cap(account);
+}

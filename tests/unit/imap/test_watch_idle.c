@@ -1,0 +1,423 @@
+/* The watch by IDLE and by STATUS. */
+#include "tests/unit/imap/watch_support.h"
+
+#define LIST_ALL                                                                                                       \
+	"LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (MESSAGES UNSEEN UIDNEXT UIDVALIDITY "         \
+	"HIGHESTMODSEQ))"
+#define ROW(attributes, name, counts) "* LIST (" attributes ") \"/\" " name "\r\n* STATUS " name " (" counts ")\r\n"
+#define COUNTS "MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1 HIGHESTMODSEQ 3"
+#define OTHER_COUNTS "MESSAGES 1 UIDNEXT 2 UIDVALIDITY 1 HIGHESTMODSEQ 4"
+#define STATUS_OF(name) "STATUS " name " (MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ)"
+
+static void examined(size_t index, const char *mailbox)
+{
+	char line[128];
+
+	snprintf(line, sizeof line, "EXAMINE %s (CONDSTORE)", mailbox);
+	fake_expect(at(index), line);
+	fake_reply(at(index), "* 1 EXISTS\r\n* OK [UIDVALIDITY 1] ok\r\n* OK [HIGHESTMODSEQ 3] ok\r\n$ OK done\r\n");
+}
+
+static void idles(size_t index)
+{
+	fake_expect(at(index), "IDLE");
+	fake_feed(at(index), "+ idling\r\n");
+	fake_expect_nothing(at(index));
+}
+
+static void interrupted(size_t index)
+{
+	fake_expect_line(at(index), "DONE");
+	fake_reply(at(index), "$ OK idled\r\n");
+}
+
+/* All mailboxes: INBOX in IDLE, all by LIST-STATUS. */
+static void come_up(void)
+{
+	watch_mailboxes(NULL, NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	fake_expect(at(0), LIST_ALL);
+	expect_told("");
+	fake_reply(at(0), ROW("\\Subscribed", "INBOX", COUNTS) ROW("", "Work", COUNTS) "$ OK\r\n");
+	expect_told("up;");
+	idles(0);
+}
+
+static void leave_idle(size_t index)
+{
+	stop_watch();
+	interrupted(index);
+	log_out(index);
+	finish();
+}
+
+static void test_the_open_mailbox(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	come_up();
+	fake_feed(at(0), "* 2 EXISTS\r\n");
+	expect_told("INBOX;");
+	fake_feed(at(0), "* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (5))\r\n");
+	expect_told("INBOX;");
+	fake_feed(at(0), "* 1 EXPUNGE\r\n");
+	expect_told("INBOX;");
+	fake_feed(at(0), "* VANISHED 2\r\n* 1 RECENT\r\n* 1 EXISTS\r\n* 2 EXISTS\r\n");
+	expect_told("INBOX;");
+	fake_feed(at(0), "* 0 RECENT\r\n* OK Still here\r\n* FLAGS (a)\r\n* OK [HIGHESTMODSEQ 9] x\r\n");
+	expect_told("");
+	leave_idle(0);
+}
+
+static void test_the_others(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *rows, *told;
+	} rounds[] = {
+		{ROW("\\Subscribed", "INBOX", COUNTS) ROW("", "Work", COUNTS), ""},
+		/* what IDLE tells is not told twice */
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) ROW("", "Work", OTHER_COUNTS), "Work m=1 n=2 h=4;"},
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) ROW("", "Work", OTHER_COUNTS) ROW("", "New", COUNTS),
+		 "listed;New m=1 n=2 h=3;"},
+		/* in any order */
+		{ROW("", "New", COUNTS) ROW("", "Work", OTHER_COUNTS) ROW("\\Subscribed", "INBOX", OTHER_COUNTS), ""},
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) ROW("", "Newer", COUNTS) ROW("", "Work", OTHER_COUNTS),
+		 "listed;Newer m=1 n=2 h=3;"},
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) ROW("", "Work", OTHER_COUNTS), "listed;"},
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) ROW("\\Subscribed", "Work", OTHER_COUNTS), "listed;"},
+		{ROW("\\Subscribed", "INBOX", OTHER_COUNTS) "* LIST (\\Noselect) \"/\" Work\r\n", "listed;Work;"},
+	};
+
+	begin(4, 100);
+	come_up();
+	for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++) {
+		fake_turn(net, GP_WATCH_POLL_MS);
+		interrupted(0);
+		fake_expect(at(0), LIST_ALL);
+		/* what happens meanwhile is not lost */
+		if (i == 0) {
+			fake_feed(at(0), "* 3 EXISTS\r\n");
+			expect_told("INBOX;");
+		}
+		fake_reply(at(0), rounds[i].rows);
+		fake_reply(at(0), "$ OK\r\n");
+		expect_told(rounds[i].told);
+		idles(0);
+	}
+	leave_idle(0);
+}
+
+/* At most a twentieth of the time is spent with it. */
+static void test_a_slow_round(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	come_up();
+	fake_turn(net, GP_WATCH_POLL_MS);
+	interrupted(0);
+	fake_expect(at(0), LIST_ALL);
+	fake_turn(net, 10000);
+	fake_reply(at(0), ROW("\\Subscribed", "INBOX", COUNTS) ROW("", "Work", COUNTS) "$ OK\r\n");
+	idles(0);
+	fake_turn(net, GP_WATCH_POLL_FACTOR * 10000 - 1);
+	fake_expect_nothing(at(0));
+	fake_turn(net, 1);
+	interrupted(0);
+	fake_expect(at(0), LIST_ALL);
+	stop_watch();
+	finish();
+}
+
+static void test_named_ones(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", "Work", "Third");
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	/* until its own session is up, the second one is asked for too */
+	fake_expect(at(0), STATUS_OF("Work"));
+	fake_expect(at(0), STATUS_OF("Third"));
+	fake_reply(at(0), "* STATUS Work (" COUNTS ")\r\n$ OK\r\n* STATUS Third (" COUNTS ")\r\n$ OK\r\n");
+	expect_told("up;");
+	idles(0);
+	fake_log_in(at(1), IDLE_CAPS);
+	examined(1, "Work");
+	expect_told("Work;");
+	idles(1);
+	fake_feed(at(1), "* 2 EXISTS\r\n");
+	expect_told("Work;");
+	fake_turn(net, GP_WATCH_POLL_MS);
+	interrupted(0);
+	fake_expect(at(0), STATUS_OF("Third"));
+	fake_reply(at(0), "* STATUS Third (" OTHER_COUNTS ")\r\n$ OK\r\n");
+	expect_told("Third m=1 n=2 h=4;");
+	idles(0);
+	/* others from now on */
+	const struct span names[] = {SPAN_LIT("Third")};
+	assert_int_equal(imap_watch_set(watch, false, names, 1), GP_OK);
+	fake_turn(net, 0);
+	interrupted(1);
+	log_out(1);
+	interrupted(0);
+	examined(0, "Third");
+	expect_told("up;");
+	idles(0);
+	fake_feed(at(0), "* 2 EXISTS\r\n");
+	expect_told("Third;");
+	/* nothing is asked for */
+	fake_turn(net, 2 * GP_WATCH_POLL_MS);
+	leave_idle(0);
+}
+
+/* With two sessions there is one for the watch. */
+static void test_no_second_session(void **state)
+{
+	(void)state;
+	begin(2, 100);
+	watch_mailboxes("INBOX", "Work", NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	fake_expect(at(0), STATUS_OF("Work"));
+	fake_reply(at(0), "* STATUS Work (" COUNTS ")\r\n$ OK\r\n");
+	expect_told("up;");
+	idles(0);
+	assert_int_equal(fake_n_opened(net), 1);
+	fake_turn(net, GP_WATCH_POLL_MS);
+	interrupted(0);
+	fake_expect(at(0), STATUS_OF("Work"));
+	fake_reply(at(0), "* STATUS Work (" OTHER_COUNTS ")\r\n$ OK\r\n");
+	expect_told("Work m=1 n=2 h=4;");
+	idles(0);
+	leave_idle(0);
+}
+
+static void test_renewed(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	idles(0);
+	/* "Still here" every two minutes: it is not dead, but DONE is due in the end */
+	for (int i = 0; i < 4; i++) {
+		fake_turn(net, 120000);
+		fake_feed(at(0), "* OK Still here\r\n");
+		fake_expect_nothing(at(0));
+	}
+	fake_turn(net, GP_WATCH_RENEW_MS - 4 * 120000);
+	interrupted(0);
+	idles(0);
+	/* silent: renewed, and then given up */
+	fake_turn(net, 4 * 60000 - 1000);
+	fake_expect_nothing(at(0));
+	leave_idle(0);
+}
+
+static void test_silent(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	idles(0);
+	fake_turn(net, GP_WATCH_SILENT_MS);
+	fake_expect_line(at(0), "DONE");
+	fake_turn(net, 60000 - 1);
+	expect_told("");
+	fake_turn(net, 1);
+	expect_told("down DEADLINE;");
+	while (fake_n_opened(net) == 1) {
+		fake_turn(net, 10);
+	}
+	stop_watch();
+	finish();
+}
+
+/* One that ends each IDLE at once is not asked without a pause. */
+static void test_a_server_that_ends_it(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	for (int i = 0; i < 3; i++) {
+		idles(0);
+		fake_reply(at(0), "$ OK enough\r\n");
+		fake_expect_nothing(at(0));
+		fake_turn(net, 1000);
+	}
+	idles(0);
+	/* after a while it is begun again at once */
+	fake_turn(net, 2000);
+	fake_reply(at(0), "$ OK enough\r\n");
+	idles(0);
+	leave_idle(0);
+}
+
+static void test_idle_refused(void **state)
+{
+	(void)state;
+	struct probe probe;
+
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	fake_expect(at(0), "IDLE");
+	fake_reply(at(0), "$ BAD no\r\n");
+	log_out(0);
+	/* from now on it polls, on any session */
+	fake_log_in(at(1), IDLE_CAPS);
+	fake_expect(at(1), STATUS_OF("INBOX"));
+	fake_reply(at(1), "* STATUS INBOX (" COUNTS ")\r\n$ OK\r\n");
+	expect_told("up;");
+	start(&probe, NULL);
+	assert_true(is_granted(&probe));
+	end(&probe);
+	fake_turn(net, GP_WATCH_POLL_MS);
+	fake_expect(at(1), STATUS_OF("INBOX"));
+	fake_reply(at(1), "* STATUS INBOX (" OTHER_COUNTS ")\r\n$ OK\r\n");
+	expect_told("INBOX m=1 n=2 h=4;");
+	stop_watch();
+	finish();
+}
+
+static void test_mailbox_is_not_there(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("Gone", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	fake_expect(at(0), "EXAMINE Gone (CONDSTORE)");
+	fake_reply(at(0), "$ NO [NONEXISTENT] none\r\n");
+	log_out(0);
+	fake_log_in(at(1), IDLE_CAPS);
+	fake_expect(at(1), STATUS_OF("Gone"));
+	fake_reply(at(1), "$ NO [NONEXISTENT] none\r\n");
+	expect_told("up;");
+	fake_turn(net, GP_WATCH_POLL_MS);
+	fake_expect(at(1), STATUS_OF("Gone"));
+	fake_reply(at(1), "* STATUS Gone (" COUNTS ")\r\n$ OK\r\n");
+	expect_told("listed;Gone m=1 n=2 h=3;");
+	stop_watch();
+	finish();
+}
+
+/* Neither NOTIFY nor IDLE nor mod-sequences: what cannot be seen is named all the same. */
+static void test_blind(void **state)
+{
+	(void)state;
+	size_t n_told = 0;
+
+	begin(4, 100);
+	watch_mailboxes("INBOX", "Empty", NULL);
+	fake_log_in(at(0), "IMAP4rev1");
+	log_out(0);
+	fake_log_in(at(1), "IMAP4rev1");
+	for (int i = 0; i < 24; i++) {
+		fake_expect(at(1), "STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)");
+		fake_expect(at(1), "STATUS Empty (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)");
+		fake_reply(at(1), "* STATUS INBOX (MESSAGES 1)\r\n$ OK\r\n* STATUS Empty (MESSAGES 0)\r\n$ OK\r\n");
+		if (i == 0) {
+			expect_told("up;");
+		} else if (told[0]) {
+			n_told++;
+			expect_told("INBOX m=1 n=0 h=0;");
+		}
+		fake_turn(net, GP_WATCH_POLL_MS);
+	}
+	assert_in_range(n_told, 1, 24 * GP_WATCH_POLL_MS / GP_WATCH_BLIND_MS);
+	stop_watch();
+	finish();
+}
+
+/* About to be deleted: the session that has it open goes first. */
+static void test_mailbox_is_forgotten(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("Work", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "Work");
+	expect_told("up;");
+	idles(0);
+	imap_pool_forget_mailbox(pool, bob, SPAN_LIT("Work"), '/');
+	fake_turn(net, 0);
+	interrupted(0);
+	log_out(0);
+	fake_log_in(at(1), IDLE_CAPS);
+	examined(1, "Work");
+	expect_told("up;");
+	idles(1);
+	leave_idle(1);
+}
+
+static void test_lost_at_each_moment(void **state)
+{
+	(void)state;
+	for (int moment = 0; moment < 6; moment++) {
+		begin(4, 100);
+		watch_mailboxes(NULL, NULL, NULL);
+		fake_log_in(at(0), IDLE_CAPS);
+		if (moment > 0) {
+			examined(0, "INBOX");
+			fake_expect(at(0), LIST_ALL);
+		}
+		if (moment > 1) {
+			fake_reply(at(0), ROW("", "INBOX", COUNTS) "$ OK\r\n");
+			fake_expect(at(0), "IDLE");
+		}
+		if (moment > 2) {
+			fake_feed(at(0), "+ idling\r\n");
+		}
+		if (moment > 3) {
+			fake_turn(net, GP_WATCH_POLL_MS);
+			fake_expect_line(at(0), "DONE");
+		}
+		if (moment > 4) {
+			fake_reply(at(0), "$ OK\r\n");
+		}
+		told[0] = '\0';
+		fake_end(at(0), GP_LOST, "gone");
+		expect_told("down LOST;");
+		while (fake_n_opened(net) == 1) {
+			fake_turn(net, 10);
+		}
+		fake_log_in(at(1), IDLE_CAPS);
+		examined(1, "INBOX");
+		stop_watch();
+		finish();
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_open_mailbox),
+		cmocka_unit_test(test_the_others),
+		cmocka_unit_test(test_a_slow_round),
+		cmocka_unit_test(test_named_ones),
+		cmocka_unit_test(test_no_second_session),
+		cmocka_unit_test(test_renewed),
+		cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_a_server_that_ends_it),
+		cmocka_unit_test(test_idle_refused),
+		cmocka_unit_test(test_mailbox_is_not_there),
+		cmocka_unit_test(test_blind),
+		cmocka_unit_test(test_mailbox_is_forgotten),
+		cmocka_unit_test(test_lost_at_each_moment),
+	};
+
+	gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
