@@ -300,7 +300,7 @@ def test_cut_in_the_middle(start_gateway: StartGateway, kind: str) -> None:
             seed.append_many(dovecot.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
             before = ids(dovecot, source)
             assert client.get(many(source, limit=1)).status == 200
-            proxy.cut_after(chance.randrange(500, 40_000), with_reset=chance.random() < 0.5)
+            proxy.cut_after(chance.randrange(500, 12_000), with_reset=chance.random() < 0.5)
             response = client.patch(many(source, all=1), {"mailbox": target})
             proxy.cut_never()
             there = sorted(ids(dovecot, target).values())
