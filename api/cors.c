@@ -4,10 +4,11 @@
 #include "api/reply.h"
 
 #define ALLOWED_HEADERS                                                                                                \
-	"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Range, "        \
+	"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, "             \
+	"Last-Event-ID, Range, "                                                                                       \
 	"X-Request-Id"
 #define EXPOSED_HEADERS                                                                                                \
-	"ETag, Idempotent-Replayed, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, "            \
+	"ETag, Idempotent-Replayed, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, "    \
 	"Retry-After"
 #define PREFLIGHT_SECONDS "7200" /* browsers keep it no longer */
 

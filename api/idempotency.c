@@ -21,9 +21,9 @@ struct api_idempotent {
 	struct api_idempotent *bucket_next;   /* link */
 	struct api_idempotent *older, *newer; /* link: by when it was last used */
 	unsigned char owner[IMAP_CREDENTIAL_KEY_BYTES];
-	char *key;                             /* own */
-	unsigned char request[DIGEST_BYTES];   /* all but a streamed body */
-	unsigned char body[DIGEST_BYTES];      /* of a streamed one */
+	char *key;                           /* own */
+	unsigned char request[DIGEST_BYTES]; /* all but a streamed body */
+	unsigned char body[DIGEST_BYTES];    /* of a streamed one */
 	bool has_body;
 	enum api_idempotency_state state; /* FIRST while it is under way for the first time */
 	bool is_held;                     /* a request has it */
@@ -41,9 +41,9 @@ struct api_idempotent {
 };
 
 struct api_idempotency {
-	struct gp_timers *timers;                   /* borrow */
-	struct api_idempotent *buckets[N_BUCKETS];  /* own */
-	struct api_idempotent *oldest, *newest;     /* link */
+	struct gp_timers *timers;                  /* borrow */
+	struct api_idempotent *buckets[N_BUCKETS]; /* own */
+	struct api_idempotent *oldest, *newest;    /* link */
 	size_t n_keys, n_bytes;
 };
 
@@ -145,7 +145,8 @@ static void make_room(struct api_idempotency *memory)
 	struct api_idempotent *next;
 
 	for (struct api_idempotent *entry = memory->oldest; entry; entry = next) {
-		bool is_too_much = memory->n_keys >= GP_MAX_IDEMPOTENCY_KEYS || memory->n_bytes >= GP_MAX_IDEMPOTENCY_BYTES;
+		bool is_too_much =
+			memory->n_keys >= GP_MAX_IDEMPOTENCY_KEYS || memory->n_bytes >= GP_MAX_IDEMPOTENCY_BYTES;
 		next = entry->newer;
 		if (!is_too_much && now_ms - entry->at_ms <= GP_IDEMPOTENCY_MS) {
 			return;
@@ -217,8 +218,7 @@ static bool digest_request(const struct api_exchange *exchange, struct span type
 		is_good = EVP_DigestUpdate(context, &len, sizeof len) == 1 &&
 			  EVP_DigestUpdate(context, parts[i].ptr ? parts[i].ptr : "", parts[i].len) == 1;
 	}
-	is_good = is_good &&
-		  EVP_DigestUpdate(context, &exchange->upload_length, sizeof exchange->upload_length) == 1 &&
+	is_good = is_good && EVP_DigestUpdate(context, &exchange->upload_length, sizeof exchange->upload_length) == 1 &&
 		  EVP_DigestFinal_ex(context, out, NULL) == 1;
 	EVP_MD_CTX_free(context);
 	return is_good;
@@ -259,10 +259,13 @@ static bool goes_on(struct api_exchange *exchange)
 {
 	struct api_idempotent *entry = exchange->idempotent;
 
-	if (exchange->is_upload || entry->state == API_IDEMPOTENCY_FIRST) {
+	if (entry->state == API_IDEMPOTENCY_FIRST) {
 		return true;
 	}
 	if (entry->state == API_IDEMPOTENCY_DONE) {
+		if (exchange->is_upload) {
+			return true;
+		}
 		api_idempotency_replay(exchange);
 		return false;
 	}
@@ -270,9 +273,10 @@ static bool goes_on(struct api_exchange *exchange)
 		return true; /* its handler knows how to find out */
 	}
 	exchange->is_outcome_unknown = true;
-	api_reply_problem(exchange, API_PROBLEM_CONFLICT, NULL,
-			  "the answer to the first request with this Idempotency-Key was lost, and whether it was done is "
-			  "not known: look, and send what is still to be done with another key");
+	api_reply_problem(
+		exchange, API_PROBLEM_CONFLICT, NULL,
+		"the answer to the first request with this Idempotency-Key was lost, and whether it was done is "
+		"not known: look, and send what is still to be done with another key");
 	return false;
 }
 

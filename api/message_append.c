@@ -519,7 +519,7 @@ static bool enter(struct api_append *self)
 static void start(struct api_append *self)
 {
 	struct api_request *request = self->request;
-	bool is_prepared = self->prepare != NULL;
+	bool is_prepared = self->prepare != NULL && !self->is_prepared_alone;
 	const struct api_job_spec spec = {
 		.mailbox = request->mailbox,
 		.is_write = true,
@@ -533,6 +533,18 @@ static void start(struct api_append *self)
 	api_job_start(&self->job, &spec);
 }
 
+void api_append_start_checked(struct api_append *self)
+{
+	if (enter(self)) {
+		start(self);
+	}
+}
+
+void api_append_discard(struct api_append *self)
+{
+	append_free(&self->job);
+}
+
 void api_append_start(struct api_append *self)
 {
 	struct api_request *request = self->request;
@@ -540,8 +552,8 @@ void api_append_start(struct api_append *self)
 	if (api_query_finish(&request->query) != GP_OK) {
 		append_free(&self->job);
 		api_reply_error(request->exchange, &request->query.error);
-	} else if (enter(self)) {
-		start(self);
+	} else {
+		api_append_start_checked(self);
 	}
 }
 
@@ -672,8 +684,17 @@ void api_append_start_from_body(struct api_append *self)
 	}
 }
 
+static bool is_mbox(struct api_exchange *exchange)
+{
+	return exchange->is_upload && span_equal_text_nocase(media_type(exchange), "application/mbox");
+}
+
 void api_message_post(struct api_request *request)
 {
+	if (is_mbox(request->exchange)) {
+		api_mbox_post(request);
+		return;
+	}
 	struct api_append *self = api_append_new(request, sizeof *self);
 
 	if (self) {

@@ -27,6 +27,7 @@
  *   api/message_compose.c  POST …/messages of JSON and of forms
  *   api/append_probe.c     looking for a message whose place was not told
  *   api/append_trace.c     how it is known again
+ *   api/mbox_upload.c      POST …/messages of application/mbox
  *   api/message_replace.c  PUT …/messages/{uid}
  */
 #ifndef GP_API_MESSAGE_APPEND_H
@@ -47,6 +48,7 @@ struct api_append {
 	struct api_request *request; /* borrow: in the exchange's arena */
 	api_append_fn prepare;       /* NULL: nothing comes before */
 	api_append_fn appended;      /* NULL: api_append_reply() */
+	bool is_prepared_alone;      /* `prepare` needs the session that appends, and no mailbox */
 	api_append_fn release;       /* frees what a handler added; may be NULL */
 	bool is_unselected;          /* `prepare` does not need the mailbox selected, but a session */
 	/* flags as IMAP has them: in the arena */
@@ -95,6 +97,10 @@ void api_append_start(struct api_append *self);
 void api_append_start_from_body(struct api_append *self);
 /* From `prepare`: goes on with the message. */
 void api_append_prepared(struct api_append *self);
+/* All has been checked but the Idempotency-Key: starts, unless that says otherwise. */
+void api_append_start_checked(struct api_append *self);
+/* Frees one that was not started. */
+void api_append_discard(struct api_append *self);
 /* {"mailbox","uid","uidValidity"} and `extra`, with Location. */
 void api_append_reply(struct api_append *self);
 

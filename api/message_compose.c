@@ -400,7 +400,10 @@ static bool check_type(struct api_exchange *exchange, struct span *boundary_out)
 		}
 	}
 	if (fault) {
-		api_header_add(exchange, "Accept", "application/json, multipart/form-data, message/rfc822");
+		api_header_add(exchange, "Accept",
+			       exchange->method == API_POST
+				       ? "application/json, multipart/form-data, message/rfc822, application/mbox"
+				       : "application/json, multipart/form-data, message/rfc822");
 		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL, "Content-Type is '%s': %s%s",
 				  api_excerpt(type).text, fault,
 				  span_starts_with(span_of(fault), "the type must")

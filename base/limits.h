@@ -34,6 +34,8 @@
 #define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
 #define GP_MAX_HELD (256 * GP_MIB) /* bodies and messages that all requests together hold in memory */
 #define GP_HEADER_DEADLINE_MS 20000
+#define GP_MAX_MBOX_MESSAGE (32 * GP_MIB) /* one message of an mbox file that is uploaded */
+#define GP_MAX_MBOX_MESSAGES 50000
 
 /* to the HTTP client */
 #define GP_MAX_JSON_REPLY (64 * GP_MIB)

@@ -386,3 +386,62 @@ def test_a_draft_is_replaced(start_gateway: StartGateway, capability: str | None
             assert old.status == 404 and "remains" not in reply.json()
         assert client.request("PUT", f"{base}/4000000000", message(73), RFC822).status == 404
         client.close()
+
+
+# ---- many at once
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1 UIDPLUS"])
+def test_an_mbox_file(start_gateway: StartGateway, tmp_path: Path, capability: str | None) -> None:
+    """As Python's mailbox module writes it."""
+    import mailbox
+
+    box = mailbox.mbox(tmp_path / "x.mbox")
+    numbers = list(range(80, 200))
+    for number in numbers:
+        one = mailbox.mboxMessage(message(number, 400 if number % 10 else 100_000).replace(b"\r\n", b"\n") + b"From here on it was quoted.\n")
+        one.set_from("ann@example.test", time.gmtime(1704103200 + number))
+        box.add(one)
+    box.close()
+    raw = (tmp_path / "x.mbox").read_bytes()
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen", raw, {"Content-Type": "application/mbox"})
+        assert reply.status == 200, reply.body
+        result = reply.json()
+        assert result["failed"] == [] and [one["index"] for one in result["appended"]] == list(range(len(numbers)))
+        assert ids(server) == numbers
+        for entry in (result["appended"][0], result["appended"][57]):
+            number = numbers[entry["index"]]
+            shown = client.get(f"/messages/{entry['uid']}").json()
+            assert shown["messageId"] == [f"{number}.append@example.test"] and shown["keywords"] == {"$seen": True}
+            assert shown["receivedAt"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1704103200 + number))
+            assert client.get(f"/messages/{entry['uid']}/raw").body.endswith(b"\r\nFrom here on it was quoted.\r\n")
+        client.close()
+
+
+def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
+    if Dovecot(users={}).version >= (2, 4):
+        pytest.skip("the quota's configuration is 2.3's")
+    raw = b"".join(b"From x Mon Jan  1 10:00:00 2024\n" + message(n, 30_000).replace(b"\r\n", b"\n") + b"\n" for n in range(200, 260))
+    with Dovecot(users=dict(USERS), options=Options(extra=QUOTA)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        result = client.request("POST", "/messages", raw, {"Content-Type": "application/mbox"}).json()
+        assert result["appended"] and result["failed"]
+        assert sorted(one["index"] for part in result.values() for one in part) == list(range(60))
+        assert all(one["problem"]["status"] == 507 for one in result["failed"])
+        assert ids(server) == [200 + one["index"] for one in result["appended"]]
+        client.close()
+
+
+def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot), "--max-body", str(100 * MIB), program=release_binary)
+    client = gateway.client(USER, PASSWORD)
+    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 20_000).replace(b"\r\n", b"\n") + b"\n"
+    assert client.request("POST", "/messages", one * 5, {"Content-Type": "application/mbox"}).status == 200
+    gateway.reset_peak()
+    before = gateway.rss_kib
+    result = client.request("POST", "/messages", one * 3000, {"Content-Type": "application/mbox"})
+    assert result.status == 200 and len(result.json()["appended"]) == 3000
+    assert gateway.peak_rss_kib - before < 8192
+    client.close()
