@@ -138,17 +138,21 @@ void api_idempotency_free(struct api_idempotency **memory)
 	free(self);
 }
 
-/* What is too old, or too much, oldest first; never what a request holds. */
-static void make_room(struct api_idempotency *memory)
+static bool is_full(const struct api_idempotency *memory)
+{
+	return memory->n_keys >= GP_MAX_IDEMPOTENCY_KEYS || memory->n_bytes >= GP_MAX_IDEMPOTENCY_BYTES;
+}
+
+/* Forgets what is too old and, for a new one, too much, oldest first; never what a request
+ * holds. */
+static void make_room(struct api_idempotency *memory, bool is_for_new)
 {
 	uint64_t now_ms = memory->timers->now_ms;
 	struct api_idempotent *next;
 
 	for (struct api_idempotent *entry = memory->oldest; entry; entry = next) {
-		bool is_too_much =
-			memory->n_keys >= GP_MAX_IDEMPOTENCY_KEYS || memory->n_bytes >= GP_MAX_IDEMPOTENCY_BYTES;
 		next = entry->newer;
-		if (!is_too_much && now_ms - entry->at_ms <= GP_IDEMPOTENCY_MS) {
+		if (!(is_for_new && is_full(memory)) && now_ms - entry->at_ms <= GP_IDEMPOTENCY_MS) {
 			return;
 		}
 		if (!entry->is_held) {
@@ -297,11 +301,14 @@ bool api_idempotency_enter(struct api_request *request)
 		return false;
 	}
 	const unsigned char *owner = imap_credential_key(request->credential);
-	make_room(memory);
+	make_room(memory, false);
 	struct api_idempotent *entry = find(memory, owner, key);
 	bool is_new = !entry;
 	bool is_good = digest_request(exchange, exchange->ops->header(exchange, "Content-Type"), digest);
-	if (is_new && memory->n_keys < GP_MAX_IDEMPOTENCY_KEYS && is_good) {
+	if (is_new && is_good) {
+		make_room(memory, true);
+	}
+	if (is_new && is_good && memory->n_keys < GP_MAX_IDEMPOTENCY_KEYS) {
 		entry = add(memory, owner, key);
 		if (entry) {
 			memcpy(entry->request, digest, sizeof digest);
