@@ -9,6 +9,7 @@
 #define COLLECT_BYTES (64 * GP_KIB)
 /* Before a body longer than this is read, the mailbox is asked for. */
 #define SMALL_BODY (64 * GP_KIB)
+#define LARGE GP_MIB
 /* JSON is held as it came, as Jansson has it, and as what it is made into. */
 #define JSON_FACTOR 3
 
@@ -20,15 +21,32 @@ static void set_held(struct api_compose *self, size_t n_bytes)
 	self->n_held = n_bytes;
 }
 
-static void compose_free(struct api_compose *self)
+static void free_memory(void *ctx)
 {
-	set_held(self, 0);
+	struct api_compose *self = ctx;
+
 	api_form_free(&self->form);
 	gp_buffer_deinit(&self->json);
 	gp_buffer_deinit(&self->value);
 	mail_composed_free(&self->composed); /* before what it borrows from */
 	api_draft_free(&self->draft);
 	free(self);
+}
+
+static void freed(void *ctx)
+{
+	(void)ctx;
+}
+
+/* To give tens of MiB back takes some 10 ms: a worker does it. */
+static void compose_free(struct api_compose *self)
+{
+	bool is_large = self->n_held > LARGE;
+
+	set_held(self, 0);
+	if (!is_large || !self->app->work(self->app, free_memory, freed, self)) {
+		free_memory(self);
+	}
 }
 
 /* The request is over. */
