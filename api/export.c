@@ -155,10 +155,10 @@ static enum gp_status take_batch(struct api_export *self)
 
 	gp_arena_reset(&self->scratch);
 	imap_uidset_deinit(&self->batch);
-	self->n_uids = 0;
+	self->n_uids = self->last_index = 0;
 	/* where rows are tested, it is not known how many of them count */
-	if (n > API_EXPORT_BATCH || api_filter_tests_rows(&self->filter)) {
-		n = API_EXPORT_BATCH;
+	if (n > self->batch_size || api_filter_tests_rows(&self->filter)) {
+		n = self->batch_size;
 	}
 	while (self->n_uids < n && status == GP_OK && next_uid(self, &self->uids[self->n_uids])) {
 		uint32_t uid = self->uids[self->n_uids];
@@ -199,14 +199,17 @@ void api_export_next(struct api_export *self)
 	}
 }
 
-size_t api_export_index(const struct api_export *self, uint32_t uid)
+/* Rows come in order, mostly: the next one is looked at first. */
+size_t api_export_index(struct api_export *self, uint32_t uid)
 {
-	size_t i = 0;
-
-	while (i < self->n_uids && self->uids[i] != uid) {
-		i++;
+	for (size_t n = 1; n <= self->n_uids; n++) {
+		size_t i = (self->last_index + n) % self->n_uids;
+		if (self->uids[i] == uid) {
+			self->last_index = i;
+			return i;
+		}
 	}
-	return i;
+	return self->n_uids;
 }
 
 bool api_export_accepts(const struct api_export *self, const struct imap_fetch *row, const struct mail_choice *choice)
@@ -303,6 +306,7 @@ void api_export_start(struct api_request *request, const struct api_export_forma
 		return;
 	}
 	self->format = format;
+	self->batch_size = API_EXPORT_BATCH;
 	self->limit = api_query_number(query, "limit", 1, UINT32_MAX, UINT64_MAX);
 	api_filter_read(query, &self->filter);
 	api_sort_read(query, &self->sort);

@@ -24,7 +24,7 @@
 #include "api/router.h"
 #include "api/sink.h"
 
-#define API_EXPORT_BATCH 128 /* messages of one FETCH */
+#define API_EXPORT_BATCH 512 /* messages of one FETCH, at most */
 
 struct api_export;
 
@@ -53,6 +53,7 @@ struct api_export {
 	struct api_filter filter; /* own */
 	struct api_sort sort;
 	uint64_t limit;
+	size_t batch_size; /* messages of one FETCH: less where much comes of each */
 
 	/* one run */
 	struct api_sink sink;
@@ -64,6 +65,7 @@ struct api_export {
 	size_t n_order, order_at;
 	uint32_t uids[API_EXPORT_BATCH]; /* the batch, in order */
 	size_t n_uids;
+	size_t last_index;                       /* where api_export_index() looks first */
 	struct imap_uidset batch;                /* own: the same */
 	uint64_t n_written;                      /* messages */
 	enum gp_status failure;                  /* in a callback of a call: it ends the job afterwards */
@@ -81,7 +83,7 @@ enum gp_status api_export_write(struct api_export *self, struct span bytes) GP_M
 /* Ends the job with a problem, or breaks the body off. */
 void api_export_fail(struct api_export *self, enum gp_status status);
 /* The place of a UID in the batch; n_uids when it is not in it. */
-size_t api_export_index(const struct api_export *self, uint32_t uid);
+size_t api_export_index(struct api_export *self, uint32_t uid);
 /* Whether a row of the batch is to be written: the filters that IMAP could not search for. */
 bool api_export_accepts(const struct api_export *self, const struct imap_fetch *row, const struct mail_choice *choice);
 bool api_export_is_full(const struct api_export *self);

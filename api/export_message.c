@@ -5,7 +5,8 @@
 #define SMALL (48 * GP_KIB)  /* messages of this size or less share a command … */
 #define ASKED (64 * GP_KIB)  /* … which asks for so much of each: what comes shorter is whole */
 #define GROUP (256 * GP_KIB) /* bytes of them */
-#define MAX_GROUP 64         /* messages of them: a server that lies about sizes sends no more than 4 MiB */
+#define MAX_GROUP 256
+#define MAX_CAME (4 * GROUP) /* past it the server has lied about sizes: what follows comes as streams */
 #define MAX_OUT (2 * GP_MIB) /* of one piece, grown by the archive */
 #define MAX_SUBJECT ((size_t)4096)
 
@@ -192,7 +193,8 @@ static void on_message(void *ctx, const struct imap_fetch *row)
 	if (item->has_early || item->is_large || !item->is_wanted) {
 		return;
 	}
-	if (section->is_too_long || section->value.len >= ASKED) {
+	self->n_came += section->value.len;
+	if (section->is_too_long || section->value.len >= ASKED || self->n_came > MAX_CAME) {
 		item->is_large = true; /* the server told a wrong size */
 	} else if (span_is_nil(section->value)) {
 		item->is_wanted = false;
@@ -240,6 +242,7 @@ static enum gp_status gather(struct api_export_messages *self)
 	}
 	self->group_end = i;
 	self->is_group_done = false;
+	self->n_came = 0;
 	return status;
 }
 

@@ -44,6 +44,7 @@ struct api_export_messages {
 	struct api_export_item items[API_EXPORT_BATCH];
 	size_t at, group_end; /* items before `at` are through; those before group_end are asked for */
 	bool is_group_done;
+	uint64_t n_came;          /* bytes of the group */
 	bool is_in_entry;         /* the item at `at` has been begun */
 	struct imap_uidset group; /* own */
 	struct gp_buffer out;     /* own */

@@ -2,6 +2,8 @@
 #include "api/body_values.h"
 #include "api/export.h"
 
+#define BATCH_WITH_BODIES 64
+
 struct ndjson {
 	struct api_export base; /* first */
 	uint64_t members;
@@ -166,6 +168,9 @@ static void ndjson_read(struct api_export *base, struct api_query *query)
 	self->wants_preview = api_query_bool(query, "preview", false) || self->members & API_MEMBER_BIT(PREVIEW);
 	if (self->wants_preview) {
 		self->members |= API_MEMBER_BIT(PREVIEW);
+	}
+	if (self->wants_preview || self->wants_text || self->wants_html) {
+		base->batch_size = BATCH_WITH_BODIES;
 	}
 	if (self->members & (API_MEMBER_BIT(HEADERS) | API_MEMBER_BIT(BODY_VALUES))) {
 		api_query_fail(query,

@@ -84,6 +84,7 @@ struct pool_session {
 	size_t n_bulk;                    /* bulk leases that are not stalled */
 	struct imap_lease *tenant;        /* link: among the leases; no other lease comes */
 	struct imap_call *select;         /* own, while it runs */
+	struct gp_timer select_turn;      /* runs in the turn that began it: not a byte of it has left */
 	char *mailbox;                    /* own: selected, or being selected; NULL: none */
 	bool is_examine;
 	bool is_ready, is_closed;

@@ -109,6 +109,11 @@ static void on_untagged(void *ctx, const struct imap_response *response)
 	}
 }
 
+static void select_turn_ended(struct gp_timer *timer)
+{
+	(void)timer;
+}
+
 static const struct imap_session_events session_events = {
 	.ready = on_ready, .closed = on_closed, .untagged = on_untagged};
 
@@ -131,6 +136,7 @@ bool pool_session_open(struct pool_account *account)
 	self->account = account;
 	self->opened_at_ms = pool->config.timers->now_ms;
 	gp_timer_init(&self->tick, pool->config.timers, session_tick, self);
+	gp_timer_init(&self->select_turn, pool->config.timers, select_turn_ended, self);
 	self->session = imap_session_new(&config, &session_events, self);
 	if (!self->session) {
 		free(self);
@@ -154,6 +160,7 @@ void pool_session_destroy(struct pool_session *self)
 	imap_call_cancel(&self->select);
 	imap_call_cancel(&self->noop);
 	gp_timer_stop(&self->tick);
+	gp_timer_stop(&self->select_turn);
 	imap_session_free(&self->session);
 	if (!self->is_closed) {
 		account->n_sessions--;
@@ -266,7 +273,6 @@ static void grant_selecting(struct pool_session *self)
 
 	while (lease) {
 		if (lease->state == LEASE_SELECTING) {
-			lease->is_fresh = true;
 			pool_grant(lease);
 			lease = self->leases.first; /* callbacks may have changed the list */
 		} else {
@@ -295,6 +301,7 @@ static void on_selected(void *ctx, const struct gp_error *error)
 static void attach(struct pool_session *self, struct imap_lease *lease)
 {
 	lease->session = self;
+	lease->is_fresh = self->select && gp_timer_is_running(&self->select_turn);
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_bulk += lease->is_bulk && !lease->is_stalled;
@@ -322,6 +329,9 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 		return;
 	}
 	lease->state = LEASE_SELECTING;
+	/* Who joins later is not fresh: by then the server may have said what there was. */
+	lease->is_fresh = true;
+	gp_timer_start(&self->select_turn, 0);
 	self->is_exclusive = lease->is_fresh_view;
 	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);

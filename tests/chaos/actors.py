@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from http.client import HTTPException
 from urllib.parse import quote
@@ -51,6 +51,7 @@ class HttpActor:
         self.can_fail = False  # servers and gateways that break: answers may be lost, and requests refused with 502 and 503
         self.counts: Counter[str] = Counter()
         self.operations: dict[str, int] = {"keywords": 6, "keyword": 4, "move": 4, "copy": 3, "delete": 3, "purge": 2}
+        self.history: deque[str] = deque(maxlen=200)  # what was asked and said, for a verdict of Wrong
         self._client = client
         self._connection: Client | None = None
 
@@ -59,7 +60,10 @@ class HttpActor:
     def step(self) -> None:
         name = self.chance.choices(list(self.operations), list(self.operations.values()))[0]
         self.counts[name] += 1
-        getattr(self, f"do_{name}")()
+        try:
+            getattr(self, f"do_{name}")()
+        except Wrong as error:
+            raise Wrong("\n".join([*self.history, str(error)])) from None
 
     def pick(self, *, but_not: str = "") -> tuple[str, int, Seen] | None:
         places = [(mailbox, uid) for mailbox, content in self.model.have.items() if mailbox != but_not for uid in content]
@@ -78,7 +82,10 @@ class HttpActor:
             try:
                 if self._connection is None:
                     self._connection = self._client()
-                return self._connection.request(method, target, body, headers, json_body=json_body)
+                response = self._connection.request(method, target, body, headers, json_body=json_body)
+                now = f"{time.time() % 86400:.3f}"
+                self.history.append(f"{now} {method} {target} {json_body or ''} -> {response.status} {response.body[:300]!r} {response.header('Location') or ''}")
+                return response
             except ConnectionRefusedError:
                 self.close()
                 if not self.can_fail or time.monotonic() > deadline:
@@ -88,6 +95,7 @@ class HttpActor:
                 self.close()
                 if not self.can_fail:
                     raise
+                self.history.append(f"{method} {target} {json_body or ''} -> the connection broke")
                 return None
 
     def close(self) -> None:

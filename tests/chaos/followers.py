@@ -26,6 +26,10 @@ class Again(Exception):
     """The gateway is not there, or not able: the same once more."""
 
 
+class NotThere(Exception):
+    """404: the mailbox has gone meanwhile."""
+
+
 def as_keywords(content: Content) -> Flags:
     return {uid: frozenset(SYSTEM.get(flag, flag.lower()) for flag in seen.flags) for uid, seen in content.items()}
 
@@ -33,6 +37,8 @@ def as_keywords(content: Content) -> Flags:
 def checked(response: Response) -> Any:
     if response.status in (502, 503, 504, 429):
         raise Again
+    if response.status == 404:
+        raise NotThere
     if response.status != 200:
         raise Wrong(f"{response.status} {response.body!r}")
     return response.json()
@@ -181,13 +187,12 @@ class EventsFollower(Follower):
             self._read(client, name)
 
     def _read(self, client: Client, mailbox: str) -> None:
-        response = client.get(f"/mailboxes/{segment(mailbox)}/messages?fields=uid&limit=1")
-        if response.status == 404:
+        try:
+            content, _ = rows(client, mailbox, {})
+        except NotThere:
             with self.lock:
                 self.contents.pop(mailbox, None)
             return
-        checked(response)
-        content, _ = rows(client, mailbox, {})
         with self.lock:
             self.contents[mailbox] = content
 
@@ -195,6 +200,12 @@ class EventsFollower(Follower):
         """What has happened to a mailbox that is not there any more is over: its own event will say so."""
         for event, data in batch:
             self.counts[event] += 1
+            if event == "ready":
+                continue
+            if event == "problem":
+                if data["status"] in (502, 503, 504, 429):
+                    raise Again
+                raise Wrong(f"the stream ends: {data}")
             name = data.get("name") if event == "mailbox" else data["mailbox"]
             if event == "mailbox" and data.get("deleted"):
                 with self.lock:
@@ -216,8 +227,8 @@ class EventsFollower(Follower):
             elif event in ("created", "updated"):
                 try:
                     fetched = fetch(client, name, data["uids"])
-                except Wrong:
-                    self._read(client, name)  # 404: it has gone meanwhile, or that is the failure
+                except NotThere:
+                    self._read(client, name)
                     continue
                 with self.lock:
                     content = self.contents.setdefault(name, {})

@@ -28,6 +28,10 @@ class Seen:
 Content = dict[int, Seen]  # by UID
 
 
+class NotThere(AssertionError):
+    pass
+
+
 class Oracle:
     """One connection; every look selects anew, so that it is the server's state of this moment."""
 
@@ -43,7 +47,8 @@ class Oracle:
 
     def content(self, mailbox: str) -> Content:
         status, data = self.client.select(seed.quoted(mailbox), readonly=True)
-        assert status == "OK", f"{mailbox}: {data!r}"
+        if status != "OK":
+            raise NotThere(f"{mailbox}: {data!r} {self.client.list('', '*')}")
         if data[0] == b"0":
             return {}
         status, data = self.client.uid("FETCH", "1:*", FETCH)

@@ -17,7 +17,7 @@ from dovecot import Dovecot, Options
 from followers import ChangesFollower, EventsFollower, Follower, as_keywords
 from gateway import Gateway
 from http_client import Client
-from oracle import Content, Oracle
+from oracle import Content, NotThere, Oracle
 from proxy import wait_for
 
 USER, PASSWORD = "alice", "secret"
@@ -71,7 +71,7 @@ def run_storm(
     n_operations: int,
     n_kills: int,
     seed_number: int,
-    has_events: bool = False,  # /events is not there yet
+    has_events: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> Counter[str]:
     with Dovecot(users={USER: PASSWORD}, options=Options(max_userip_connections=100)) as dovecot, Oracle(dovecot.imap_port, USER, PASSWORD) as oracle:
@@ -164,13 +164,20 @@ def told(followers: list[Follower]) -> Counter[str]:
 
 def settled(oracle: Oracle) -> dict[str, Content]:
     """What is there, once the servers of gateways that were killed have done what they had been told."""
-    last = oracle.contents(oracle.mailboxes())
-    since = time.monotonic()
-    while time.monotonic() - since < 1:
-        time.sleep(0.1)
-        now = oracle.contents(oracle.mailboxes())
-        if now != last:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    last: dict[str, Content] | None = None
+    since = 0.0
+    while last is None or time.monotonic() - since < 1:
+        try:
+            now = oracle.contents(oracle.mailboxes())
+        except NotThere:
+            # Dovecot lists a mailbox for a moment after it was removed.
+            if time.monotonic() > deadline:
+                raise
+            now = None
+        if now is None or now != last:
             last, since = now, time.monotonic()
+        time.sleep(0.1)
     return last
 
 

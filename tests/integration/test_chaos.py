@@ -17,6 +17,6 @@ def test_a_second_client_marks_others_as_deleted(binary: Path, kind: str) -> Non
 
 
 def test_everything_at_once_and_a_kill(binary: Path) -> None:
-    """What everybody was told is so, and who followed /changes knows what is there."""
+    """What everybody was told is so, and who followed /changes and /events knows what is there."""
     counts = run_storm(binary, n_operations=300, n_kills=1, seed_number=1)
-    assert counts["kills"] == 1 and counts["ChangesFollower changes"] > 50
+    assert counts["kills"] == 1 and counts["ChangesFollower changes"] > 50 and counts["EventsFollower created"] > 10

@@ -48,15 +48,15 @@ def server() -> Iterator[Dovecot]:
 
 @pytest.fixture(scope="module")
 def filled(server: Dovecot) -> str:
-    """300 messages, among them three of some hundred KiB, and gaps between the UIDs."""
+    """640 messages, among them seven of some hundred KiB, and gaps between the UIDs."""
     name = "Gefüllt/2024"
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
         seed.create(imap, name)
-    large = b"Subject: large\r\nFrom: Ann <ann@example.test>\r\n\r\n" + b"From here to there\r\n" * 40_000
-    messages = [odd_message(n) if n % 100 else seed.Message(large) for n in range(1, 301)]
+    large = b"Subject: large\r\nFrom: Ann <ann@example.test>\r\n\r\n" + b"From here to there\r\n" * 16_000
+    messages = [odd_message(n) if n % 100 else seed.Message(large) for n in range(1, 701)]
     seed.append_many(server.imap_port, USER, PASSWORD, name, messages)
     with second_client(server, name, USER) as other:
-        expunge(other, range(5, 300, 11))
+        expunge(other, range(5, 700, 11))
     return name
 
 
@@ -84,8 +84,12 @@ def lines(response: Response) -> list[Any]:
     return [json.loads(line) for line in response.body.splitlines()]
 
 
-def raws(client: Client, name: str) -> dict[int, bytes]:
-    return {uid: client.get(f"/mailboxes/{segment(name)}/messages/{uid}/raw").body for uid in reversed(uids(client.get(listed(name, limit=1000))))}
+def raws(server: Dovecot, name: str) -> dict[int, bytes]:
+    """What another client gets."""
+    with second_client(server, name, USER) as other:
+        status, data = other.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
+        assert status == "OK"
+        return {int(re.search(rb"UID (\d+)", one[0])[1]): one[1] for one in data if isinstance(one, tuple)}  # type: ignore[index]
 
 
 # ---- NDJSON
@@ -106,7 +110,7 @@ def test_each_line_is_the_object_of_a_page(client: Client, filled: str) -> None:
 
 def test_limit(client: Client, filled: str) -> None:
     everything = [line["uid"] for line in lines(client.get(listed(filled, format="ndjson", fields="uid")))]
-    for limit in (1, 127, 128, 129, 270, 100_000):
+    for limit in (1, 511, 512, 513, 600, 100_000):
         assert [line["uid"] for line in lines(client.get(listed(filled, format="ndjson", fields="uid", limit=limit)))] == everything[:limit]
     after = good(client.get(f"/mailboxes/{segment(filled)}/messages/{everything[100]}"))["receivedAt"]
     assert [line["uid"] for line in lines(client.get(listed(filled, format="ndjson", fields="uid", after=after, limit=3)))] == uids(client.get(listed(filled, after=after, limit=1000)))[:-4:-1]
@@ -164,7 +168,7 @@ def test_servers_that_can_less(start_gateway: StartGateway, capability: str) -> 
         page = good(client.get(listed(name, limit=1000)))["messages"]
         assert lines(client.get(listed(name), NDJSON)) == page[::-1]
         refused(client.get(listed(name, sort="size"), NDJSON), 422, "sort")
-        assert unquoted(client.get(listed(name, format="mbox")).body) == [with_lf(raw) for raw in raws(client, name).values()]
+        assert unquoted(client.get(listed(name, format="mbox")).body) == [with_lf(raw) for raw in raws(server, name).values()]
 
 
 # ---- what it comes as
@@ -231,11 +235,11 @@ def unquoted(mbox: bytes) -> list[bytes]:
     return [re.sub(rb"^>(>*From )", rb"\1", part[:-1], flags=re.MULTILINE) for part in parts[1:]]
 
 
-def test_mbox(client: Client, filled: str, tmp_path: Path) -> None:
+def test_mbox(client: Client, server: Dovecot, filled: str, tmp_path: Path) -> None:
     response = client.get(listed(filled, format="mbox"))
     assert response.header("Content-Disposition") == "attachment; filename=\"Gef_llt_2024.mbox\"; filename*=UTF-8''Gef%C3%BCllt_2024.mbox"
     assert b"\r\n" not in response.body
-    messages = raws(client, filled)
+    messages = raws(server, filled)
     assert unquoted(response.body) == [with_lf(raw) for raw in messages.values()]
     path = tmp_path / "x.mbox"
     path.write_bytes(response.body)
@@ -247,8 +251,8 @@ def test_mbox(client: Client, filled: str, tmp_path: Path) -> None:
     assert received == "2023-11-14T22:14:20Z" and first == b"From ann@example.test Tue Nov 14 22:14:20 2023"
 
 
-def test_mbox_of_what_filters_pick(client: Client, filled: str) -> None:
-    messages = raws(client, filled)
+def test_mbox_of_what_filters_pick(client: Client, server: Dovecot, filled: str) -> None:
+    messages = raws(server, filled)
     for query in ({"subject": "large"}, {"seen": 0}, {"sort": "-size", "limit": 20}):
         wanted = uids(client.get(listed(filled, **{"limit": 1000, **query})))
         if "sort" not in query:
@@ -273,9 +277,9 @@ def expect_zip(body: bytes, tmp_path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def test_zip(client: Client, filled: str, tmp_path: Path) -> None:
+def test_zip(client: Client, server: Dovecot, filled: str, tmp_path: Path) -> None:
     archive = expect_zip(client.get(listed(filled, format="zip")).body, tmp_path)
-    messages = raws(client, filled)
+    messages = raws(server, filled)
     assert [archive.read(name) for name in archive.namelist()] == list(messages.values())
     for name, uid in zip(archive.namelist(), messages):
         assert re.fullmatch(rf"{uid}(-.*)?\.eml", name)
@@ -347,8 +351,8 @@ def test_cut_at_many_places_is_never_a_short_success(client: Client, proxy: Prox
     target = listed(filled, format=form, **({"body": "text"} if form == "ndjson" else {}))
     whole = client.get(target).body
     chance, n_broken = random.Random(3), 0
-    for _ in range(25):
-        proxy.cut_after(chance.randrange(1, 3 * MIB), with_reset=chance.random() < 0.5)
+    for _ in range(12):
+        proxy.cut_after(chance.randrange(1, len(whole)), with_reset=chance.random() < 0.5)
         response = client.open("GET", target)
         try:
             body = response.read()

@@ -18,27 +18,7 @@
 		(void)request;                                                                                         \
 		abort();                                                                                               \
 	}
-HANDLER(api_mailbox_post)
-HANDLER(api_mailbox_patch)
-HANDLER(api_mailbox_delete)
-HANDLER(api_changes_get)
-HANDLER(api_events_get)
-HANDLER(api_messages_get)
-HANDLER(api_messages_patch)
-HANDLER(api_messages_delete)
-HANDLER(api_message_get)
-HANDLER(api_message_raw_get)
-HANDLER(api_message_part_get)
-HANDLER(api_message_headers_get)
-HANDLER(api_message_text_get)
-HANDLER(api_message_html_get)
-HANDLER(api_message_patch)
-HANDLER(api_message_copy)
-HANDLER(api_message_post)
-HANDLER(api_changes_get)
-HANDLER(api_message_delete)
-HANDLER(api_message_keyword_put)
-HANDLER(api_message_keyword_delete)
+API_HANDLER_MAP(HANDLER)
 
 static struct gp_timers timers;
 static struct api_app app = {.now_us = fake_now_us, .timers = &timers, .request_timeout_ms = 60000};

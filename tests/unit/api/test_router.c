@@ -43,25 +43,7 @@ static void note(struct api_request *request, const char *handler)
 	{                                                                                                              \
 		note(request, #name);                                                                                  \
 	}
-HANDLER(api_mailbox_post)
-HANDLER(api_mailbox_patch)
-HANDLER(api_mailbox_delete)
-HANDLER(api_messages_get)
-HANDLER(api_messages_patch)
-HANDLER(api_messages_delete)
-HANDLER(api_message_get)
-HANDLER(api_message_raw_get)
-HANDLER(api_message_part_get)
-HANDLER(api_message_headers_get)
-HANDLER(api_message_text_get)
-HANDLER(api_message_html_get)
-HANDLER(api_message_patch)
-HANDLER(api_message_copy)
-HANDLER(api_message_post)
-HANDLER(api_changes_get)
-HANDLER(api_message_delete)
-HANDLER(api_message_keyword_put)
-HANDLER(api_message_keyword_delete)
+API_HANDLER_MAP(HANDLER)
 
 static struct api_app app = {.now_us = fake_now_us, .request_timeout_ms = 60000};
 
@@ -87,6 +69,9 @@ static void routes(void **state)
 	} cases[] = {
 		{"GET", "/mailboxes/INBOX/messages", "api_messages_get", "INBOX", "", 0, "", "", 0},
 		{"GET", "/messages?mailbox=Work/2024", "api_messages_get", "Work/2024", "", 0, "", "", 0},
+		{"PATCH", "/mailboxes/INBOX/messages", "api_messages_patch", "INBOX", "", 0, "", "", 0},
+		{"DELETE", "/messages?mailbox=@trash&uidValidity=3", "api_messages_delete", "", "trash", 0, "", "", 3},
+		{"HEAD", "/messages/7/attachments.zip", "api_message_attachments_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/mailboxes/Work%2F2024/messages/7", "api_message_get", "Work/2024", "", 7, "", "", 0},
 		{"HEAD", "/messages/7", "api_message_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/4294967294", "api_message_get", "INBOX", "", 4294967294u, "", "", 0},
@@ -220,7 +205,7 @@ static void allowed_methods(void **state)
 		{"/", "GET, HEAD, OPTIONS"},
 		{"/mailboxes", "GET, HEAD, POST, OPTIONS"},
 		{"/mailboxes/a", "GET, HEAD, PATCH, DELETE, OPTIONS"},
-		{"/messages/7", "GET, HEAD, PATCH, DELETE, OPTIONS"},
+		{"/messages/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"},
 		{"/messages/7/keywords/x", "PUT, DELETE, OPTIONS"},
 	};
 	static const char *const methods[] = {"OPTIONS", "TRACE"};

@@ -59,6 +59,27 @@ static void test_a_later_lease_is_not_fresh(void **state)
 	finish();
 }
 
+/* What the server says of the mailbox may be older than the second one's question. */
+static void test_who_joins_a_select_under_way_is_not_fresh(void **state)
+{
+	(void)state;
+	struct probe first, second;
+
+	begin(4, 100);
+	start(&first, "INBOX");
+	log_in(0);
+	fake_turn(net, 0);
+	fake_turn(net, 0);
+	start(&second, "INBOX");
+	examine(0, "INBOX");
+	assert_true(is_granted(&first) && is_granted(&second));
+	assert_true(imap_lease_is_fresh(first.lease));
+	assert_false(imap_lease_is_fresh(second.lease));
+	end(&first);
+	end(&second);
+	finish();
+}
+
 static void test_hard_limit_of_sharing(void **state)
 {
 	(void)state;
@@ -630,6 +651,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_login_for_all_that_come),
 		cmocka_unit_test(test_a_later_lease_is_not_fresh),
+		cmocka_unit_test(test_who_joins_a_select_under_way_is_not_fresh),
 		cmocka_unit_test(test_hard_limit_of_sharing),
 		cmocka_unit_test(test_order_of_choice),
 		cmocka_unit_test(test_a_session_without_a_mailbox_is_taken_first),
