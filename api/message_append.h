@@ -80,7 +80,7 @@ struct api_append {
 	unsigned n_looks;
 	struct gp_timer look_again;
 	struct gp_timer more; /* of what is held, on the next turn */
-	json_t *extra; /* own: members of the reply to come; may be NULL */
+	json_t *extra;        /* own: members of the reply to come; may be NULL */
 };
 
 /* `size` bytes in the exchange's arena, zeroed, of a struct that begins with a struct
