@@ -83,6 +83,8 @@ def test_every_kind(server: Dovecot, program: Gateway) -> None:
 
 
 def test_mailboxes_come_and_go(server: Dovecot, program: Gateway) -> None:
+    if server.options.capability is not None:
+        pytest.skip("without NOTIFY they are asked for every 30 s")
     mailbox = new_mailbox()
     with imap_client(server) as imap, open_stream(program) as stream:
         stream.ready()
@@ -135,12 +137,13 @@ def test_reset(server: Dovecot, program: Gateway) -> None:
         imap.close()
         imap.delete(mailbox)
         imap.create(mailbox)
+        imap.append(mailbox, "", "", MESSAGE)  # Dovecot's IDLE is blind in a mailbox that never had one
         with open_stream(program, mailbox, last_id=stream.last_id) as stream:
             assert stream.wait_for("reset").data == {"mailbox": mailbox}
         with open_stream(program, mailbox, last_id="of another program") as stream:
             assert stream.wait_for("reset").data == {"mailbox": mailbox}
             imap.append(mailbox, "", "", MESSAGE)
-            assert stream.wait_for("created").data["uids"] == [1]
+            assert stream.wait_for("created").data["uids"] == [2]
 
 
 class Model:
