@@ -202,8 +202,7 @@ static void reserve(struct pool_account *account)
 		if (s->is_reserved) {
 			return;
 		}
-		if (is_joinable(s) && !s->is_exclusive && s->n_bulk == 0 &&
-		    (!best || s->n_holders < best->n_holders)) {
+		if (is_joinable(s) && !s->is_exclusive && s->n_bulk == 0 && (!best || s->n_holders < best->n_holders)) {
 			best = s;
 		}
 	}
