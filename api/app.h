@@ -7,6 +7,7 @@
 #include "imap/pool.h"
 
 struct api_hubs;
+struct api_idempotency;
 
 struct api_app {
 	struct imap_pool *pool;   /* borrow */
@@ -23,8 +24,9 @@ struct api_app {
 	 * neither: `ctx` lives until done(). At the end of the program done() may come when
 	 * the pool is gone. False: no memory, and neither is called. */
 	bool (*work)(struct api_app *app, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
-	void *work_ctx;                  /* borrow: for `work` */
-	const char *const *cors_origins; /* borrow: "https://app.example", or "*" */
+	void *work_ctx;                      /* borrow: for `work` */
+	struct api_idempotency *idempotency; /* borrow; NULL: keys are not heeded */
+	const char *const *cors_origins;     /* borrow: "https://app.example", or "*" */
 	size_t n_cors_origins;
 	const struct api_role_config *roles; /* borrow: those that were laid down; NULL: none */
 	bool is_draining;                    /* new requests are 503, /readyz too; /healthz stays 200 */

@@ -56,6 +56,10 @@ static void is_absent(struct api_append *self)
 	struct gp_error lost = self->lost;
 
 	self->job.report_less = NULL;
+	if (self->is_again) {
+		api_append_send_again(self);
+		return;
+	}
 	api_job_fail(&self->job, api_problem_of(&lost), &lost,
 		     "the connection to the IMAP server was lost before it took the message: '%s' does not have it",
 		     api_excerpt(self->job.mailbox_name).text);

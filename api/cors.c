@@ -4,10 +4,12 @@
 #include "api/reply.h"
 
 #define ALLOWED_HEADERS                                                                                                \
-	"Authorization, Cache-Control, Content-Type, If-Match, If-None-Match, If-Range, Last-Event-ID, Range, "        \
+	"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, "             \
+	"Last-Event-ID, Range, "                                                                                       \
 	"X-Request-Id"
 #define EXPOSED_HEADERS                                                                                                \
-	"ETag, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, Retry-After"
+	"ETag, Idempotent-Replayed, Link, Location, Content-Location, X-Request-Id, Server-Timing, Content-Range, "    \
+	"Retry-After"
 #define PREFLIGHT_SECONDS "7200" /* browsers keep it no longer */
 
 static struct span without_suffix(struct span s, const char *suffix)

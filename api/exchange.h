@@ -35,6 +35,7 @@ struct api_header {
 };
 
 struct api_app;
+struct api_idempotent;
 struct api_exchange;
 
 struct api_stream_events {
@@ -103,7 +104,8 @@ struct api_exchange {
 	 * tag. In the arena; NIL and NULL: not known. */
 	struct span current;
 	const char *current_etag;
-	uint64_t n_json_failures; /* see api_json_set() */
+	uint64_t n_json_failures;          /* see api_json_set() */
+	struct api_idempotent *idempotent; /* link: the Idempotency-Key that it holds; see api/idempotency.h */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);

@@ -32,6 +32,7 @@ struct feed_mailbox {
 	bool is_listed;
 	size_t index; /* in feed->list, when listed */
 	bool is_selectable;
+	uint32_t uidvalidity;   /* as LIST told it last; 0: not known */
 	size_t n_named;         /* streams that name it */
 	struct api_state state; /* own: what the streams that see it have been told; NONE: not known yet */
 	uint64_t told;          /* a hash of the JSON that was told last */
@@ -48,6 +49,7 @@ struct feed_catch {
 	struct feed_catch *next;      /* own */
 	struct feed_mailbox *mailbox; /* borrow */
 	struct api_state since;       /* own: where the stream is; NONE: wherever the mailbox is */
+	uint64_t number;              /* feed->clock when it came: for a moment that is later */
 };
 
 struct api_listener {

@@ -136,6 +136,7 @@ static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct ap
 		return;
 	}
 	catch->mailbox = mailbox;
+	catch->number = ++mailbox->feed->clock;
 	catch->since = *since;
 	api_state_init(since);
 	catch->next = join->stream->catches;

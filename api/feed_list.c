@@ -108,6 +108,9 @@ static void mailbox_gone(struct feed_mailbox *mailbox)
 
 	mailbox->is_listed = false;
 	mailbox->is_dirty = false;
+	if (mailbox->n_named > 0) {
+		hub_watch_anew(mailbox->feed->hub); /* to see it when it is made again */
+	}
 	feed_sync_stop(mailbox);
 	gp_timer_stop(&mailbox->retry);
 	api_state_init(&none);
@@ -158,6 +161,13 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 	uint64_t told = mailbox->told;
 
 	mailbox->is_refused = false; /* tried anew */
+	if (listed->has_status && (listed->status.items & IMAP_STATUS_UIDVALIDITY) != 0) {
+		if (mailbox->uidvalidity != 0 && mailbox->uidvalidity != listed->status.uidvalidity) {
+			/* another mailbox of this name: a session of the watch may have the old one open */
+			hub_watch_anew(feed->hub);
+		}
+		mailbox->uidvalidity = listed->status.uidvalidity;
+	}
 	if (!was_listed || !feed_is_tracked(feed, mailbox)) {
 		/* where streams begin */
 		mailbox->is_dirty = now.kind == API_STATE_NONE;

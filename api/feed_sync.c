@@ -22,6 +22,7 @@ struct feed_sync {
 	bool is_for_stream;           /* what is synced is a stream's catch, else the mailbox's own state */
 	struct api_listener *stream;  /* link: that stream; NULL: it has left */
 	bool is_told;                 /* the mailbox's own is done */
+	uint64_t number;              /* feed->clock when its moment was */
 	/* what was found, until STATUS has answered: the mailbox's own event has its counts */
 	bool is_held;
 	struct gp_error held_error; /* GP_OK: none */
@@ -326,7 +327,9 @@ static struct feed_catch *next_catch(struct feed_sync *self)
 {
 	for (struct api_listener *stream = self->mailbox->feed->streams; stream; stream = stream->next) {
 		struct feed_catch *catch = stream->is_stopped ? NULL : feed_find_catch(stream, self->mailbox);
-		if (catch) {
+		/* one that came after the moment is for the next sync: the stream is to hear of
+		 * all that was before it began */
+		if (catch && catch->number <= self->number) {
 			self->is_for_stream = true;
 			self->stream = stream;
 			return catch;
@@ -364,6 +367,7 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		failed(self, error);
 		return;
 	}
+	self->number = self->mailbox->feed->clock;
 	self->status = imap_status_start(imap_lease_session(lease), span_of(self->mailbox->name),
 					 api_mailbox_status_items(), on_status, self);
 	next(self);

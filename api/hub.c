@@ -145,6 +145,24 @@ enum gp_status hub_subscribed(struct api_hub *hub)
 	return status;
 }
 
+static void on_anew(struct gp_timer *timer)
+{
+	struct api_hub *hub = timer->ctx;
+
+	free_watched(hub);
+	hub->is_all = false;
+	enum gp_status status = hub_subscribed(hub);
+	if (status != GP_OK) {
+		gp_log(GP_LOG_WARN, "hub", "a watch cannot begin anew: %s", gp_status_name(status));
+	}
+	hub_unsubscribed(hub);
+}
+
+void hub_watch_anew(struct api_hub *hub)
+{
+	gp_timer_start(&hub->anew, 0);
+}
+
 /* ---- waking ---- */
 
 /* Each may stop itself and others, so the walk begins anew after every call. */
@@ -266,6 +284,7 @@ static void hub_free(struct api_hub *hub)
 	feed_free(&hub->feed);
 	imap_watch_stop(&hub->watch);
 	free_watched(hub);
+	gp_timer_stop(&hub->anew);
 	gp_timer_stop(&hub->wake);
 	gp_timer_stop(&hub->grace);
 	imap_credential_unref(&hub->credential);
@@ -306,6 +325,7 @@ struct api_hub *hub_get(struct api_hubs *hubs, struct imap_credential *credentia
 	}
 	hub->hubs = hubs;
 	hub->credential = imap_credential_ref(credential);
+	gp_timer_init(&hub->anew, hubs->app->timers, on_anew, hub);
 	gp_timer_init(&hub->wake, hubs->app->timers, call_waiters, hub);
 	gp_timer_init(&hub->grace, hubs->app->timers, grace_over, hub);
 	hub->bucket_next = *bucket;

@@ -31,6 +31,7 @@ struct api_hub {
 	bool is_all;           /* what the watch was told last */
 	char **watched;        /* own: n_watched names, unless is_all */
 	size_t n_watched;
+	struct gp_timer anew; /* the watch begins anew */
 	struct gp_timer wake; /* calls the waiters that are due */
 	struct gp_timer grace;
 };
@@ -51,6 +52,8 @@ struct api_hubs {
 struct api_hub *hub_get(struct api_hubs *hubs, struct imap_credential *credential);
 /* A subscriber came: the watch sees its mailboxes from now on, or is_up is false. */
 enum gp_status hub_subscribed(struct api_hub *hub) GP_MUST_USE;
+/* The watch begins anew with all it sees, from the loop. */
+void hub_watch_anew(struct api_hub *hub);
 /* A subscriber left: when it was the last one, the grace begins. */
 void hub_unsubscribed(struct api_hub *hub);
 

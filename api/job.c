@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
 #include "base/limits.h"
@@ -78,7 +79,10 @@ struct api_exchange *api_job_finish(struct api_job *job)
 
 static void on_gone(void *ctx)
 {
-	(void)api_job_finish(ctx);
+	struct api_job *job = ctx;
+
+	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
+	(void)api_job_finish(job);
 }
 
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
@@ -366,6 +370,10 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 static void start_lease(struct api_job *job)
 {
 	const struct api_job_place place = place_of(job);
+
+	if (!gp_timer_is_running(&job->deadline)) {
+		gp_timer_start(&job->deadline, job->app->request_timeout_ms); /* it was paused */
+	}
 	const struct imap_lease_spec spec = {
 		.credential = job->credential,
 		.mailbox = place.mailbox,

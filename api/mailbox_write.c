@@ -20,6 +20,7 @@
 #include "api/body.h"
 #include "api/conditional.h"
 #include "api/etag.h"
+#include "api/idempotency.h"
 #include "api/json.h"
 #include "api/mailboxes.h"
 #include "api/role.h"
@@ -571,7 +572,7 @@ static void write_with_body(struct api_request *request, enum write_kind kind)
 	json_decref(body);
 	if (status != GP_OK) {
 		api_reply_error(request->exchange, &error);
-	} else if (check_inbox(request, self)) {
+	} else if (check_inbox(request, self) && (kind != WRITE_CREATE || api_idempotency_enter(request))) {
 		write_start(request, self);
 	}
 }

@@ -1,5 +1,6 @@
 #include "api/message_append.h"
 
+#include "api/idempotency.h"
 #include "api/message_json.h"
 #include "api/moment.h"
 
@@ -35,9 +36,39 @@ void api_append_reply(struct api_append *self)
 	api_reply_json(exchange, 201, place);
 }
 
+static void swallow(struct api_append *self);
+
 void api_append_arrived(struct api_append *self)
 {
+	if (self->is_again && !self->is_confirmed && !self->is_held) {
+		swallow(self); /* it is there since the first time, if this is the same */
+		return;
+	}
+	if (self->is_again && !self->is_confirmed) {
+		api_header_add(self->job.exchange, "Idempotent-Replayed", "true");
+	}
 	(self->appended ? self->appended : api_append_reply)(self);
+}
+
+static void prepare(struct api_job *job)
+{
+	struct api_append *self = append_of(job);
+
+	self->prepare(self);
+}
+
+void api_append_send_again(struct api_append *self)
+{
+	const struct api_job_place place = {.mailbox = self->job.mailbox_name, .is_write = true};
+
+	self->is_again = false;
+	self->job.report = NULL;
+	self->job.spec.is_write = true;
+	if (self->prepare) {
+		api_job_move_to(&self->job, &place, prepare);
+	} else {
+		api_append_prepared(self);
+	}
 }
 
 static void fail_no_mailbox(struct api_append *self, const struct gp_error *error)
@@ -48,13 +79,39 @@ static void fail_no_mailbox(struct api_append *self, const struct gp_error *erro
 
 /* ---- the message passes ---- */
 
-static void write_octets(struct api_append *self, struct span octets)
+/* False: it is not what the Idempotency-Key stands for. The last octets are not sent, so
+ * that nothing is appended. */
+static bool is_what_it_was(struct api_append *self)
 {
+	if (self->is_held || api_idempotency_is_same(self->job.exchange)) {
+		return true;
+	}
+	imap_append_cancel(&self->job.append);
+	api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
+		     "this Idempotency-Key was used for another request: each request needs its own");
+	return false;
+}
+
+/* False: the job has ended. */
+static bool write_octets(struct api_append *self, struct span octets)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
 	api_trace_note(&self->trace, octets);
+	if (!self->is_held) {
+		api_idempotency_pass(exchange, octets);
+	}
 	self->n_written += octets.len;
-	/* With the last octet it may be done: from here on a lost answer is not a failure. */
-	self->job.is_committed = self->n_written == self->size;
+	if (self->n_written == self->size) {
+		if (!is_what_it_was(self)) {
+			return false;
+		}
+		/* It may be done: from here on a lost answer is not a failure. */
+		self->job.is_committed = true;
+		api_idempotency_note(exchange, span_make((const char *)&self->trace, sizeof self->trace));
+	}
 	imap_append_write(self->job.append, octets);
+	return true;
 }
 
 static void write_held(struct api_append *self)
@@ -69,7 +126,7 @@ static void write_held(struct api_append *self)
 		} else {
 			piece = span_slice(gp_buffer_span(&self->message), (size_t)self->n_written, room);
 		}
-		write_octets(self, piece);
+		(void)write_octets(self, piece); /* what is held was compared before */
 		room = imap_append_room(self->job.append);
 	}
 	api_job_touch(&self->job);
@@ -93,8 +150,9 @@ static void on_data(void *ctx, struct span octets)
 	struct api_append *self = append_of(ctx);
 
 	self->job.is_used_up = true;
-	write_octets(self, octets);
-	ask_client(self);
+	if (write_octets(self, octets)) {
+		ask_client(self);
+	}
 }
 
 static void on_end(void *ctx)
@@ -148,6 +206,9 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 	bool is_done_perhaps = self->job.is_committed && result->is_sent && is_answer_lost(&error);
 	/* A refusal, or octets that never left: nothing was appended. */
 	self->job.is_committed = is_done_perhaps;
+	if (!is_done_perhaps && !is_answer_lost(&error)) {
+		api_idempotency_note(self->job.exchange, SPAN_NIL);
+	}
 	if (is_done_perhaps) {
 		(void)api_job_check(&self->job, NULL);
 		self->lost = error;
@@ -263,8 +324,10 @@ static void append_run(struct api_job *job)
 {
 	struct api_append *self = append_of(job);
 
-	if (self->prepare) {
-		self->prepare(self);
+	if (self->is_again) {
+		api_append_probe(self);
+	} else if (self->prepare) {
+		prepare(job);
 	} else {
 		append(job);
 	}
@@ -345,10 +408,10 @@ static void read_date(struct api_append *self, struct api_query *query)
 	self->date = moment.seconds;
 }
 
-struct api_append *api_append_new(struct api_request *request)
+void *api_append_new(struct api_request *request, size_t size)
 {
 	struct api_append *self = api_job_new(request->app, request->exchange, &request->target, request->credential,
-					      sizeof *self, &append_handler);
+					      size, &append_handler);
 
 	if (self) {
 		self->request = request;
@@ -369,10 +432,94 @@ void api_append_set_message(struct api_append *self, struct gp_buffer *message)
 	self->size = self->message.len;
 }
 
+/* ---- a request that was sent before ---- */
+
+#define SWALLOW_BYTES (64 * GP_KIB)
+
+static void on_swallowed(void *ctx, struct span octets)
+{
+	struct api_append *self = append_of(ctx);
+
+	api_idempotency_pass(self->job.exchange, octets);
+	self->job.exchange->ops->upload_want(self->job.exchange, SWALLOW_BYTES);
+}
+
+static void on_all_swallowed(void *ctx)
+{
+	struct api_append *self = append_of(ctx);
+	struct api_exchange *exchange = self->job.exchange;
+	bool is_same = api_idempotency_is_same(exchange);
+
+	if (self->is_again && is_same) {
+		api_header_add(exchange, "Idempotent-Replayed", "true");
+		(self->appended ? self->appended : api_append_reply)(self);
+	} else if (self->is_again) {
+		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, NULL,
+			     "this Idempotency-Key was used for another request: each request needs its own");
+	} else {
+		exchange->gone = NULL;
+		append_free(&self->job);
+		(is_same ? api_idempotency_replay : api_idempotency_refuse)(exchange);
+	}
+}
+
+static const struct api_upload_events swallow_events = {.data = on_swallowed, .end = on_all_swallowed};
+
+static void swallow(struct api_append *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	if (self->is_again) {
+		api_job_pause(&self->job);
+	}
+	exchange->ops->upload_begin(exchange, &swallow_events, self);
+	exchange->ops->upload_want(exchange, SWALLOW_BYTES);
+}
+
+/* No job runs. */
+static void on_swallowing_gone(void *ctx)
+{
+	struct api_append *self = append_of(ctx);
+
+	api_idempotency_leave(self->job.exchange, false);
+	append_free(&self->job);
+}
+
+/* Takes up what was noted when the answer was lost. */
+static void remember(struct api_append *self)
+{
+	struct span note = api_idempotency_noted(self->job.exchange);
+
+	if (api_idempotency_state(self->job.exchange) == API_IDEMPOTENCY_LOST && note.len == sizeof self->trace) {
+		memcpy(&self->trace, note.ptr, sizeof self->trace);
+		self->is_again = true;
+		gp_error_set(&self->lost, GP_LOST, "the connection to the IMAP server was lost the first time");
+	}
+}
+
+/* False: replied, or it will be by itself. */
+static bool enter(struct api_append *self)
+{
+	struct api_exchange *exchange = self->job.exchange;
+
+	if (!api_idempotency_enter(self->request)) {
+		append_free(&self->job);
+		return false;
+	}
+	if (exchange->is_upload && api_idempotency_state(exchange) == API_IDEMPOTENCY_DONE) {
+		exchange->gone = on_swallowing_gone;
+		exchange->gone_ctx = self;
+		swallow(self);
+		return false;
+	}
+	remember(self);
+	return true;
+}
+
 static void start(struct api_append *self)
 {
 	struct api_request *request = self->request;
-	bool is_prepared = self->prepare != NULL;
+	bool is_prepared = self->prepare != NULL && !self->is_prepared_alone;
 	const struct api_job_spec spec = {
 		.mailbox = request->mailbox,
 		.is_write = true,
@@ -386,16 +533,28 @@ static void start(struct api_append *self)
 	api_job_start(&self->job, &spec);
 }
 
+void api_append_start_checked(struct api_append *self)
+{
+	if (enter(self)) {
+		start(self);
+	}
+}
+
+void api_append_discard(struct api_append *self)
+{
+	append_free(&self->job);
+}
+
 void api_append_start(struct api_append *self)
 {
 	struct api_request *request = self->request;
 
 	if (api_query_finish(&request->query) != GP_OK) {
-		gp_buffer_deinit(&self->message);
+		append_free(&self->job);
 		api_reply_error(request->exchange, &request->query.error);
-		return;
+	} else {
+		api_append_start_checked(self);
 	}
-	start(self);
 }
 
 /* ---- a body that does not say how long it is ---- */
@@ -411,6 +570,7 @@ static void on_gathering_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_idempotency_leave(self->job.exchange, false);
 	stop_gathering(self);
 	append_free(&self->job);
 }
@@ -445,6 +605,12 @@ static void on_all_gathered(void *ctx)
 
 	if (self->message.len == 0) {
 		fail_gathering(self, API_PROBLEM_BAD_REQUEST, "the body is empty, but must be a message");
+		return;
+	}
+	api_idempotency_pass(self->job.exchange, gp_buffer_span(&self->message));
+	if (!api_idempotency_is_same(self->job.exchange)) {
+		fail_gathering(self, API_PROBLEM_UNPROCESSABLE,
+			       "this Idempotency-Key was used for another request: each request needs its own");
 		return;
 	}
 	self->is_held = true;
@@ -497,11 +663,19 @@ void api_append_start_from_body(struct api_append *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
-	if (!check_body(exchange)) {
-		return;
-	}
-	if (api_query_finish(&self->request->query) != GP_OK) {
+	if (!span_equal_text_nocase(media_type(exchange), "message/rfc822")) {
+		if (api_append_compose(self)) {
+			api_append_start(self);
+		} else {
+			append_free(&self->job);
+		}
+	} else if (!check_body(exchange)) {
+		append_free(&self->job);
+	} else if (api_query_finish(&self->request->query) != GP_OK) {
+		append_free(&self->job);
 		api_reply_error(exchange, &self->request->query.error);
+	} else if (!enter(self)) {
+		return;
 	} else if (exchange->upload_length < 0) {
 		gather(self);
 	} else {
@@ -510,16 +684,20 @@ void api_append_start_from_body(struct api_append *self)
 	}
 }
 
+static bool is_mbox(struct api_exchange *exchange)
+{
+	return exchange->is_upload && span_equal_text_nocase(media_type(exchange), "application/mbox");
+}
+
 void api_message_post(struct api_request *request)
 {
-	struct api_append *self = api_append_new(request);
-
-	if (!self) {
+	if (is_mbox(request->exchange)) {
+		api_mbox_post(request);
 		return;
 	}
-	if (span_equal_text_nocase(media_type(request->exchange), "message/rfc822")) {
+	struct api_append *self = api_append_new(request, sizeof *self);
+
+	if (self) {
 		api_append_start_from_body(self);
-	} else {
-		api_append_start_composed(self);
 	}
 }

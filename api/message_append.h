@@ -15,6 +15,8 @@
  *                    it is not, for a while       502: nothing was appended
  *                    it cannot be told            502 with "outcome":"unknown"
  *
+ * With an Idempotency-Key whose first request was lost, the look comes first.
+ *
  * A handler makes one with api_append_new(), gives it a message (or the request's own
  * body), and starts it. With `prepare` it does something else first, in as many steps and
  * on as many sessions as it likes (api_job_move_to()), and ends that in
@@ -25,6 +27,7 @@
  *   api/message_compose.c  POST …/messages of JSON and of forms
  *   api/append_probe.c     looking for a message whose place was not told
  *   api/append_trace.c     how it is known again
+ *   api/mbox_upload.c      POST …/messages of application/mbox
  *   api/message_replace.c  PUT …/messages/{uid}
  */
 #ifndef GP_API_MESSAGE_APPEND_H
@@ -45,6 +48,7 @@ struct api_append {
 	struct api_request *request; /* borrow: in the exchange's arena */
 	api_append_fn prepare;       /* NULL: nothing comes before */
 	api_append_fn appended;      /* NULL: api_append_reply() */
+	bool is_prepared_alone;      /* `prepare` needs the session that appends, and no mailbox */
 	api_append_fn release;       /* frees what a handler added; may be NULL */
 	bool is_unselected;          /* `prepare` does not need the mailbox selected, but a session */
 	/* flags as IMAP has them: in the arena */
@@ -61,6 +65,7 @@ struct api_append {
 	size_t (*read)(struct api_append *self, char *to, size_t room);
 	struct api_compose *compose; /* own: of who composes it; may be NULL */
 	bool is_begun;               /* upload_begin() was called */
+	bool is_again;               /* sent before under this Idempotency-Key, and its answer was lost */
 
 	/* one run */
 	struct api_append_trace trace;
@@ -77,8 +82,9 @@ struct api_append {
 	json_t *extra; /* own: members of the reply to come; may be NULL */
 };
 
-/* Reads `keywords` and `receivedAt`. NULL: replied. */
-struct api_append *api_append_new(struct api_request *request);
+/* `size` bytes in the exchange's arena, zeroed, of a struct that begins with a struct
+ * api_append. Reads `keywords` and `receivedAt`. NULL: replied. */
+void *api_append_new(struct api_request *request, size_t size);
 /* A keyword more: "$seen". False: it is none, or there are too many. */
 bool api_append_add_keyword(struct api_append *self, struct span keyword);
 /* The message itself: the buffer's memory is taken. */
@@ -86,23 +92,31 @@ void api_append_set_message(struct api_append *self, struct gp_buffer *message);
 /* Refuses a bad query, else starts: with the mailbox selected for writing when there is
  * something to prepare, else on a session of its own. */
 void api_append_start(struct api_append *self);
-/* The same with the request's body for a message: an upload of message/rfc822. One
- * without a length is held first. */
+/* The same with the request's body: the message itself (message/rfc822; one without a
+ * length is held first), or what describes it, JSON or a form. 415 for what is neither. */
 void api_append_start_from_body(struct api_append *self);
-/* The same with the request's body for a description of the message: JSON or a form
- * (api/message_compose.c). 415 for what is neither. */
-void api_append_start_composed(struct api_append *self);
 /* From `prepare`: goes on with the message. */
 void api_append_prepared(struct api_append *self);
+/* All has been checked but the Idempotency-Key: starts, unless that says otherwise. */
+void api_append_start_checked(struct api_append *self);
+/* Frees one that was not started. */
+void api_append_discard(struct api_append *self);
 /* {"mailbox","uid","uidValidity"} and `extra`, with Location. */
 void api_append_reply(struct api_append *self);
+
+/* ---- api/message_compose.c ---- */
+
+/* The message is to be composed from the request's body, before `prepare`. False: 415 or
+ * 503 has been replied. */
+bool api_append_compose(struct api_append *self);
 
 /* ---- api/append_probe.c ---- */
 
 /* The answer was lost, or did not say where: looks in the mailbox, and replies or goes on. */
 void api_append_probe(struct api_append *self);
 void api_append_probe_reset(struct api_append *self);
-/* For message_append.c: it is there. */
+/* For message_append.c: it is there; it is not, and is to be sent. */
 void api_append_arrived(struct api_append *self);
+void api_append_send_again(struct api_append *self);
 
 #endif

@@ -23,6 +23,7 @@ static void bulk_reset(struct api_job *job)
 	self->below = (uint64_t)UINT32_MAX + 1;
 	self->has_error = self->is_permanent = false;
 	self->n_missing = 0;
+	self->n_refused = 0;
 }
 
 static void bulk_free(struct api_job *job)

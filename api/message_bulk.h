@@ -11,8 +11,8 @@
  *     MOVE               or COPY, STORE \Deleted, UID EXPUNGE; then a look at what is gone
  *
  * Each message ends as changed, or with a problem. A run that the server refused says so
- * of its messages, and the next one follows, unless the refusal has a code: that speaks
- * of the mailbox or the account. When the answer is lost, the run under way is unknown
+ * of its messages, and the next one follows, unless the refusal has a code, which speaks
+ * of the mailbox or the account, or some in a row were refused. When the answer is lost, the run under way is unknown
  * as far as it is, and the rest was not tried. Nothing is sent twice. A request of which
  * nothing was decided fails as a whole.
  *
@@ -97,6 +97,7 @@ struct api_bulk {
 	struct api_bulk_result result;
 	struct gp_error error; /* of what was refused, until it has been looked at */
 	bool has_error;
+	unsigned n_refused; /* runs in a row */
 	struct span source; /* borrow: the mailbox's name */
 	bool is_permanent;  /* removed, not moved */
 

@@ -8,6 +8,8 @@
  */
 #include "api/message_bulk.h"
 
+#define MAX_REFUSED 5 /* runs in a row: then no further one is tried */
+
 static const struct span deleted = {"\\Deleted", 8};
 
 static struct api_bulk *bulk_of(void *ctx)
@@ -133,10 +135,13 @@ static void settle_rest(struct api_bulk *self, const struct gp_error *error)
 	struct imap_uidset rest;
 	size_t n_rest;
 
+	/* In few words: they may be many. */
+	const char *detail = gp_arena_printf(&self->job.exchange->arena, "this message was not tried: before it, %s",
+					     gp_status_text(error->status));
 	imap_uidset_init(&rest);
 	note_failure(self, imap_uidset_highest(&self->picked, self->below, API_BULK_MAX, &rest, &n_rest));
-	api_bulk_result_add_problem(&self->result, &rest, api_problem_of(error), error,
-				    join(self, "this message was not tried", error->text), false);
+	api_bulk_result_add_problem(&self->result, &rest, api_problem_of(error), NULL,
+				    detail ? detail : "this message was not tried", false);
 	imap_uidset_deinit(&rest);
 	self->below = 0;
 }
@@ -242,6 +247,8 @@ static void end_run(struct api_bulk *self)
 {
 	bool is_final = self->has_error && (self->error.code[0] != '\0' || self->error.status != GP_NO);
 
+	self->n_refused = self->has_error ? self->n_refused + 1 : 0;
+	is_final |= self->n_refused == MAX_REFUSED;
 	self->job.report_less = report_less;
 	if (is_final) {
 		settle_rest(self, &self->error);

@@ -4,10 +4,12 @@
 #include <time.h>
 
 #include "api/body.h"
+#include "api/idempotency.h"
 
 #define COLLECT_BYTES (64 * GP_KIB)
 /* Before a body longer than this is read, the mailbox is asked for. */
 #define SMALL_BODY (64 * GP_KIB)
+#define LARGE GP_MIB
 /* JSON is held as it came, as Jansson has it, and as what it is made into. */
 #define JSON_FACTOR 3
 
@@ -19,9 +21,10 @@ static void set_held(struct api_compose *self, size_t n_bytes)
 	self->n_held = n_bytes;
 }
 
-static void compose_free(struct api_compose *self)
+static void free_memory(void *ctx)
 {
-	set_held(self, 0);
+	struct api_compose *self = ctx;
+
 	api_form_free(&self->form);
 	gp_buffer_deinit(&self->json);
 	gp_buffer_deinit(&self->value);
@@ -30,11 +33,30 @@ static void compose_free(struct api_compose *self)
 	free(self);
 }
 
+static void freed(void *ctx)
+{
+	(void)ctx;
+}
+
+/* To give tens of MiB back takes some 10 ms: a worker does it. */
+static void compose_free(struct api_compose *self)
+{
+	bool is_large = self->n_held > LARGE;
+
+	set_held(self, 0);
+	if (!is_large || !self->app->work(self->app, free_memory, freed, self)) {
+		free_memory(self);
+	}
+}
+
 /* The request is over. */
 static void release(struct api_append *append)
 {
 	struct api_compose *self = append->compose;
 
+	if (self->then_release) {
+		self->then_release(append);
+	}
 	append->compose = NULL;
 	self->append = NULL;
 	api_compose_fetch_reset(self);
@@ -128,6 +150,7 @@ static bool take_keywords(struct api_compose *self)
 		fail(self, &error);
 		return false;
 	}
+	append->has_keywords |= draft->has_keywords;
 	for (size_t i = 0; i < draft->n_flags; i++) {
 		append->flags[append->n_flags++] = draft->flags[i]; /* they live as long */
 	}
@@ -148,6 +171,13 @@ static size_t read_composed(struct api_append *append, char *to, size_t room)
 	return mail_composed_read(composed, to, room);
 }
 
+static void run_then(struct api_job *job)
+{
+	struct api_append *append = (struct api_append *)job;
+
+	append->compose->then(append);
+}
+
 static void append_composed(struct api_compose *self)
 {
 	struct api_append *append = self->append;
@@ -156,7 +186,12 @@ static void append_composed(struct api_compose *self)
 	append->read = read_composed;
 	append->size = mail_composed_size(self->composed);
 	append->job.doing = NULL;
-	api_append_prepared(append);
+	if (self->then) {
+		const struct api_job_place place = {.mailbox = append->job.mailbox_name, .is_write = true};
+		api_job_move_to(&append->job, &place, run_then);
+	} else {
+		api_append_prepared(append);
+	}
 }
 
 static void worked(void *ctx)
@@ -257,6 +292,7 @@ static void on_body(void *ctx, struct span bytes)
 	struct gp_error error = {.status = GP_OK};
 
 	self->n_body += bytes.len;
+	api_idempotency_pass(self->append->job.exchange, bytes);
 	size_t n_held = self->n_body * (self->form ? 1 : JSON_FACTOR);
 	if (n_held > self->n_held && !api_compose_hold(self, n_held)) {
 		return;
@@ -283,6 +319,11 @@ static void on_body_end(void *ctx)
 	struct gp_error error = {.status = GP_OK};
 
 	self->is_collected = true;
+	if (!api_idempotency_is_same(self->append->job.exchange)) {
+		api_job_fail(&self->append->job, API_PROBLEM_UNPROCESSABLE, NULL,
+			     "this Idempotency-Key was used for another request: each request needs its own");
+		return;
+	}
 	if (self->form && api_form_finish(self->form, &error) != GP_OK) {
 		fail(self, &error);
 		return;
@@ -359,7 +400,10 @@ static bool check_type(struct api_exchange *exchange, struct span *boundary_out)
 		}
 	}
 	if (fault) {
-		api_header_add(exchange, "Accept", "application/json, multipart/form-data, message/rfc822");
+		api_header_add(exchange, "Accept",
+			       exchange->method == API_POST
+				       ? "application/json, multipart/form-data, message/rfc822, application/mbox"
+				       : "application/json, multipart/form-data, message/rfc822");
 		api_reply_problem(exchange, API_PROBLEM_UNSUPPORTED_MEDIA_TYPE, NULL, "Content-Type is '%s': %s%s",
 				  api_excerpt(type).text, fault,
 				  span_starts_with(span_of(fault), "the type must")
@@ -394,25 +438,24 @@ static struct api_compose *compose_new(struct api_append *append, struct span bo
 	return self;
 }
 
-void api_append_start_composed(struct api_append *append)
+bool api_append_compose(struct api_append *append)
 {
 	struct api_exchange *exchange = append->job.exchange;
 	struct span boundary;
 
 	if (!check_type(exchange, &boundary)) {
-		return;
+		return false;
 	}
-	if (api_query_finish(&append->request->query) != GP_OK) {
-		api_reply_error(exchange, &append->request->query.error);
-		return;
-	}
-	append->compose = compose_new(append, boundary);
-	if (!append->compose) {
+	struct api_compose *self = compose_new(append, boundary);
+	if (!self) {
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
-		return;
+		return false;
 	}
+	self->then = append->prepare;
+	self->then_release = append->release;
+	append->compose = self;
 	append->prepare = prepare;
-	append->is_unselected = true;
 	append->release = release;
-	api_append_start(append);
+	append->is_unselected = true;
+	return true;
 }

@@ -21,10 +21,11 @@
 #include "api/multipart_form.h"
 
 struct api_compose {
-	struct api_app *app;       /* borrow */
-	struct api_append *append; /* link: NULL when the request is over */
-	bool is_working;           /* a worker has what follows, but for `append` and `n_held` */
-	size_t n_held;             /* of app->n_held */
+	struct api_app *app;              /* borrow */
+	struct api_append *append;        /* link: NULL when the request is over */
+	bool is_working;                  /* a worker has what follows, but for `append` and `n_held` */
+	size_t n_held;                    /* of app->n_held */
+	api_append_fn then, then_release; /* what the append was to do before it goes, and to free */
 
 	/* the body */
 	size_t n_body;

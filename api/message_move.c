@@ -16,6 +16,7 @@
  * during it. UID EXPUNGE is believed when the message is gone.
  */
 #include "api/body.h"
+#include "api/idempotency.h"
 #include "api/message_change.h"
 #include "api/role.h"
 
@@ -326,7 +327,7 @@ void api_message_copy(struct api_request *request)
 		is_good = api_change_read_target(request->exchange, json_object_get(body, "mailbox"), &self->target);
 	}
 	json_decref(body);
-	if (is_good) {
+	if (is_good && api_idempotency_enter(request)) {
 		api_change_start(request, self);
 	}
 }

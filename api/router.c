@@ -47,7 +47,10 @@ static const struct route message_routes[] = {
 	  {API_DELETE, api_messages_delete}}},
 	{"{uid}",
 	 false,
-	 {{API_GET, api_message_get}, {API_PATCH, api_message_patch}, {API_DELETE, api_message_delete}}},
+	 {{API_GET, api_message_get},
+	  {API_PUT, api_message_put},
+	  {API_PATCH, api_message_patch},
+	  {API_DELETE, api_message_delete}}},
 	{"{uid}/copy", false, {{API_POST, api_message_copy}}},
 	{"{uid}/raw", false, {{API_GET, api_message_raw_get}}},
 	{"{uid}/attachments.zip", false, {{API_GET, api_message_attachments_get}}},
@@ -381,7 +384,7 @@ static void reply_bad_target(struct api_exchange *exchange, const struct gp_erro
 /* Handlers that take a message, which may be long. */
 static bool is_streamed(api_handler_fn handler)
 {
-	static const api_handler_fn handlers[] = {api_message_post};
+	static const api_handler_fn handlers[] = {api_message_post, api_message_put};
 	bool is_found = false;
 
 	for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {

@@ -47,6 +47,8 @@ void api_healthz_get(struct api_request *request);
 void api_readyz_get(struct api_request *request);
 void api_mailboxes_get(struct api_request *request);
 void api_mailbox_get(struct api_request *request);
+/* api/mbox_upload.c: for api_message_post() */
+void api_mbox_post(struct api_request *request);
 
 /* All others, and their files: one list, so that a test can stand in for them. */
 #define API_HANDLER_MAP(X)                                                                                             \
@@ -65,6 +67,8 @@ void api_mailbox_get(struct api_request *request);
 	X(api_messages_delete)                                                                                         \
 	/* api/message_append.c */                                                                                     \
 	X(api_message_post)                                                                                            \
+	/* api/message_replace.c */                                                                                    \
+	X(api_message_put)                                                                                             \
 	/* api/message_get.c */                                                                                        \
 	X(api_message_get)                                                                                             \
 	/* api/message_content.c */                                                                                    \

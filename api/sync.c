@@ -257,28 +257,45 @@ static enum gp_status keep_below(struct imap_uidset *set, uint32_t cut)
 	return status;
 }
 
-/* Each message is named once, whatever the server says. */
-static enum gp_status set_apart(struct api_changes *changes)
+static enum gp_status take_out(struct imap_uidset *set, const struct imap_uidset *without)
 {
-	struct imap_uidset updated = changes->updated;
+	struct imap_uidset all = *set;
 
-	imap_uidset_init(&changes->updated);
-	enum gp_status status = imap_uidset_add_difference(&changes->updated, &updated, &changes->destroyed);
-	imap_uidset_deinit(&updated);
+	imap_uidset_init(set);
+	enum gp_status status = imap_uidset_add_difference(set, &all, without);
+	imap_uidset_deinit(&all);
 	return status;
+}
+
+/* Each message is named once, whatever the server says; and not what vanished since the
+ * moment: that is for the next sync to tell. */
+static enum gp_status set_apart(struct api_sync *self)
+{
+	struct api_changes *changes = &self->changes;
+	enum gp_status status = GP_OK;
+
+	if (self->moment->state.kind == API_STATE_QRESYNC) {
+		status = take_out(&changes->destroyed, &imap_session_selected(self->session)->vanished);
+	}
+	return status == GP_OK ? take_out(&changes->updated, &changes->destroyed) : status;
 }
 
 /* Beside what is counted: it is for nobody but who read the mailbox meanwhile. */
 static enum gp_status add_passed(struct api_sync *self)
 {
-	return imap_uidset_add_difference(&self->changes.destroyed, &self->passed, &self->changes.created);
+	enum gp_status status = take_out(&self->passed, &imap_session_selected(self->session)->vanished);
+
+	if (status == GP_OK) {
+		status = imap_uidset_add_difference(&self->changes.destroyed, &self->passed, &self->changes.created);
+	}
+	return status;
 }
 
 /* All changes are known: as many as are wanted, and the state behind them. */
 static enum gp_status make_page(struct api_sync *self)
 {
 	struct api_changes *changes = &self->changes;
-	enum gp_status status = set_apart(changes);
+	enum gp_status status = set_apart(self);
 
 	if (status != GP_OK) {
 		return status;
@@ -344,13 +361,22 @@ static void on_changes(void *ctx, const struct gp_error *error, const struct ima
 	}
 }
 
+/* What vanished since the moment was there at the moment: the next sync says that it is
+ * gone, so this one has to say that it came. */
 static void on_created(void *ctx, const struct gp_error *error, const struct imap_uidset *uids)
 {
 	struct api_sync *self = ctx;
+	uint32_t first = self->since.uidnext, last = self->moment->state.uidnext - 1;
 
-	if (call_done(self, error) &&
-	    check(self, imap_uidset_add_within(&self->changes.created, uids, self->since.uidnext,
-					       self->moment->state.uidnext - 1))) {
+	if (!call_done(self, error)) {
+		return;
+	}
+	enum gp_status status = imap_uidset_add_within(&self->changes.created, uids, first, last);
+	if (status == GP_OK) {
+		status = imap_uidset_add_within(&self->changes.created, &imap_session_selected(self->session)->vanished,
+						first, last);
+	}
+	if (check(self, status)) {
 		changes_known(self);
 	}
 }

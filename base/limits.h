@@ -34,10 +34,17 @@
 #define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
 #define GP_MAX_HELD (256 * GP_MIB) /* bodies and messages that all requests together hold in memory */
 #define GP_HEADER_DEADLINE_MS 20000
+#define GP_MAX_MBOX_MESSAGE (32 * GP_MIB) /* one message of an mbox file that is uploaded */
+#define GP_MAX_MBOX_MESSAGES 50000
 
 /* to the HTTP client */
 #define GP_MAX_JSON_REPLY (64 * GP_MIB)
 #define GP_MAX_REQUEST_ARENA (64 * GP_MIB)
+
+/* Idempotency-Keys */
+#define GP_MAX_IDEMPOTENCY_KEYS ((size_t)20000)
+#define GP_MAX_IDEMPOTENCY_BYTES (16 * GP_MIB)
+#define GP_IDEMPOTENCY_MS (24ull * 60 * 60 * 1000)
 
 /* pool */
 #define GP_MAX_WAITING_PER_ACCOUNT 1000

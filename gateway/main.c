@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "api/hub.h"
+#include "api/idempotency.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
 #include "gateway/http_server.h"
@@ -37,11 +38,12 @@ struct program {
 	struct gateway_options options;
 	struct gateway_loop loop;
 	struct api_app app;
-	struct imap_tls_context *tls; /* own */
-	struct imap_network *network; /* own */
-	struct imap_pool *pool;       /* own */
-	struct api_hubs *hubs;        /* own */
-	struct http_server *server;   /* own */
+	struct imap_tls_context *tls;        /* own */
+	struct imap_network *network;        /* own */
+	struct imap_pool *pool;              /* own */
+	struct api_hubs *hubs;               /* own */
+	struct api_idempotency *idempotency; /* own */
+	struct http_server *server;          /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
 	bool is_draining;
@@ -148,6 +150,10 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	if (status != GP_OK) {
 		return status;
 	}
+	program->idempotency = api_idempotency_new(&program->loop.timers);
+	if (!program->idempotency) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
+	}
 	program->app = (struct api_app){
 		.pool = program->pool,
 		.timers = &program->loop.timers,
@@ -157,6 +163,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.random = random_bytes,
 		.work = gateway_work,
 		.work_ctx = &program->loop,
+		.idempotency = program->idempotency,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.roles = &options->roles,
@@ -209,6 +216,7 @@ static int run(struct program *program)
 	if (program->pool) {
 		imap_pool_free(&program->pool);
 	}
+	api_idempotency_free(&program->idempotency);
 	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {

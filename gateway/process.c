@@ -1,11 +1,15 @@
 #include "gateway/process.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
 /* More would only make the tables of libuv and the kernel larger. */
 #define MAX_DESCRIPTORS 1048576
+/* glibc raises its threshold with what is freed, and then keeps tens of MiB for each thread
+ * that once parsed a large message. What is as large as this goes back to the system. */
+#define LARGE_ALLOCATION (1024 * 1024)
 
 uint64_t gateway_process_harden(void)
 {
@@ -15,6 +19,7 @@ uint64_t gateway_process_harden(void)
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
+	mallopt(M_MMAP_THRESHOLD, LARGE_ALLOCATION);
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
 		return 1024;
 	}

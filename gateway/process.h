@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* No core files (mail and passwords are in memory), no new privileges, no SIGPIPE,
- * and as many descriptors as are allowed. Returns how many that are. */
+/* No core files (mail and passwords are in memory), no new privileges, no SIGPIPE, large
+ * memory given back when it is freed, and as many descriptors as are allowed. Returns how
+ * many that are. */
 uint64_t gateway_process_harden(void);
 
 #endif

@@ -146,3 +146,114 @@ void imap_append_cancel(struct imap_append **append)
 	*append = NULL;
 	imap_call_cancel(&call);
 }
+
+/* ---- several at once ---- */
+
+struct multiappend {
+	struct imap_call base;
+	imap_multiappend_fn done;
+	void *ctx; /* borrow */
+	/* borrow, until start() returns */
+	struct span mailbox;
+	const struct span *flags;
+	size_t n_flags;
+	const struct imap_append_item *items;
+	size_t n_items;
+	struct imap_append_result result;
+	struct imap_uidset uids; /* own */
+};
+
+static enum gp_status multi_advance(struct imap_call *call)
+{
+	struct multiappend *self = (struct multiappend *)call;
+	const struct imap_command_spec spec = {.kind = IMAP_COMMAND_APPEND};
+	struct imap_call_step *step = imap_call_step_new(call, "APPEND", &spec);
+
+	call->is_complete = true;
+	if (!step) {
+		return GP_NO_MEMORY;
+	}
+	struct imap_writer *writer = imap_call_step_writer(step);
+	imap_writer_mailbox(writer, self->mailbox);
+	for (size_t i = 0; i < self->n_items; i++) {
+		if (self->n_flags > 0) {
+			imap_writer_flags(writer, self->flags, self->n_flags);
+		}
+		if (self->items[i].has_date) {
+			imap_writer_date_time(writer, self->items[i].date);
+		}
+		imap_writer_literal(writer, self->items[i].octets);
+	}
+	imap_call_step_submit(step);
+	return GP_OK;
+}
+
+static uint64_t n_uids(const struct imap_uidset *set)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < set->n_ranges; i++) {
+		n += (uint64_t)set->ranges[i].last - set->ranges[i].first + 1;
+	}
+	return n;
+}
+
+static void multi_step_done(struct imap_call_step *step, const struct imap_result *result)
+{
+	struct multiappend *self = (struct multiappend *)step->call;
+
+	self->result.is_sent = result->is_sent;
+	if (result->error) {
+		struct gp_error error = imap_error_for_append(result->error);
+		imap_call_fail(step->call, &error);
+		return;
+	}
+	const struct imap_code *code = &result->response->code;
+	bool is_told = span_equal_text_nocase(code->name, "APPENDUID") && code->uids &&
+		       n_uids(code->uids) == self->n_items && code->number > 0 && code->number <= UINT32_MAX;
+	if (is_told && imap_uidset_add_all(&self->uids, code->uids) == GP_OK) {
+		self->result.appended.uidvalidity = (uint32_t)code->number;
+	}
+}
+
+static void multi_end(struct imap_call *call, const struct gp_error *error)
+{
+	struct multiappend *self = (struct multiappend *)call;
+	bool is_told = self->result.appended.uidvalidity != 0;
+
+	self->done(self->ctx, error, &self->result, is_told ? &self->uids : NULL);
+}
+
+static void multi_deinit(struct imap_call *call)
+{
+	imap_uidset_deinit(&((struct multiappend *)call)->uids);
+}
+
+static const struct imap_call_ops multi_ops = {
+	.advance = multi_advance, .step_done = multi_step_done, .end = multi_end, .deinit = multi_deinit};
+
+struct imap_call *imap_multiappend_start(struct imap_session *session, struct span mailbox, const struct span *flags,
+					 size_t n_flags, const struct imap_append_item *items, size_t n_items,
+					 imap_multiappend_fn done, void *ctx)
+{
+	struct multiappend *self = calloc(1, sizeof *self);
+
+	if (!self) {
+		return NULL;
+	}
+	imap_call_init(&self->base, session, &multi_ops);
+	imap_uidset_init(&self->uids);
+	self->mailbox = mailbox;
+	self->flags = flags;
+	self->n_flags = n_flags;
+	self->items = items;
+	self->n_items = n_items;
+	self->done = done;
+	self->ctx = ctx;
+	if (n_items == 0) {
+		imap_call_fail_with(&self->base, GP_INVALID, "no message to append");
+	} else if (!imap_session_can(session, IMAP_CAP_MULTIAPPEND)) {
+		imap_call_fail_with(&self->base, GP_UNSUPPORTED, "the IMAP server has no MULTIAPPEND");
+	}
+	return imap_call_begin(&self->base);
+}

@@ -207,6 +207,21 @@ struct imap_append_events {
 
 struct imap_append *imap_append_start(struct imap_session *session, const struct imap_append_spec *spec,
 				      const struct imap_append_events *events, void *ctx);
+/* Several at once (RFC 3502), which the server takes all or none of. */
+struct imap_append_item {
+	struct span octets; /* without NUL; all of them within GP_MAX_IMAP_COMMAND */
+	bool has_date;
+	int64_t date;
+};
+
+/* `uids`: as many as there were messages, in their order; NULL where that was not told. */
+typedef void (*imap_multiappend_fn)(void *ctx, const struct gp_error *error, const struct imap_append_result *result,
+				    const struct imap_uidset *uids);
+/* GP_UNSUPPORTED without MULTIAPPEND. */
+struct imap_call *imap_multiappend_start(struct imap_session *session, struct span mailbox, const struct span *flags,
+					 size_t n_flags, const struct imap_append_item *items, size_t n_items,
+					 imap_multiappend_fn done, void *ctx);
+
 /* What room() would say now: after a write that the network took at once, no room() comes. */
 size_t imap_append_room(const struct imap_append *append);
 /* In order, at most the room; `size` in all. */

@@ -311,6 +311,7 @@ static void dispatch_queue(struct pool_account *account, enum pool_queue which,
 
 	while (queue->first) {
 		struct imap_lease *lease = queue->first;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the queue */
 		struct pool_session *session = choose(account, lease);
 		if (!session) {
 			return;

@@ -489,6 +489,7 @@ void imap_session_close(struct imap_session *session, const struct gp_error *err
 	stop_timers(session);
 	session->awaiting = NULL;
 	imap_session_deselect(session);
+	imap_uidset_deinit(&session->selecting.vanished);
 	session->n_unsent_at_end = session->transport ? imap_transport_unsent(session->transport) : 0;
 	imap_transport_close(&session->transport);
 	imap_session_start_turn(session);

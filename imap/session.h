@@ -153,6 +153,8 @@ uint64_t imap_session_last_received_ms(const struct imap_session *session);
 
 /* ---- the selected mailbox ---- */
 
+#define IMAP_MAX_VANISHED 1000
+
 struct imap_selected {
 	char *mailbox;     /* own: UTF-8; NULL: none is selected */
 	bool is_read_only; /* EXAMINE, or the server said READ-ONLY */
@@ -162,7 +164,10 @@ struct imap_selected {
 	bool has_modseq;          /* CONDSTORE is in force here */
 	bool can_create_keywords; /* PERMANENTFLAGS has \* (or none was sent) */
 	uint64_t n_expunged;      /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
-	uint64_t n_changes;       /* EXISTS, EXPUNGE, FETCH FLAGS … seen since SELECT */
+	/* own: with QRESYNC, UIDs that vanished since SELECT; the first ones, where they are
+	 * many (IMAP_MAX_VANISHED ranges) */
+	struct imap_uidset vanished;
+	uint64_t n_changes; /* EXISTS, EXPUNGE, FETCH FLAGS … seen since SELECT */
 };
 
 /* Borrowed; changes as responses arrive. */

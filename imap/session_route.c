@@ -29,11 +29,13 @@ static struct imap_selected *current(struct imap_session *session)
 void imap_session_deselect(struct imap_session *session)
 {
 	free(session->selected.mailbox);
+	imap_uidset_deinit(&session->selected.vanished);
 	session->selected = (struct imap_selected){.mailbox = NULL};
 }
 
 static void begin_selecting(struct imap_session *session, bool is_examine)
 {
+	imap_uidset_deinit(&session->selecting.vanished);
 	session->selecting = (struct imap_selected){
 		.is_examine = is_examine, .is_read_only = is_examine, .can_create_keywords = true};
 }
@@ -49,6 +51,7 @@ void imap_session_select_ended(struct imap_session *session, struct imap_command
 	imap_session_deselect(session);
 	if (is_ok) {
 		session->selected = session->selecting;
+		imap_uidset_init(&session->selecting.vanished); /* moved */
 		session->selected.mailbox = command->mailbox;
 		command->mailbox = NULL;
 	}
@@ -137,6 +140,10 @@ static void on_vanished(struct imap_selected *selected, const struct imap_uidset
 {
 	uint64_t n = imap_uidset_count(uids);
 
+	if (selected->vanished.n_ranges + uids->n_ranges <= IMAP_MAX_VANISHED) {
+		/* without memory the set is short, as one that is full is */
+		(void)!imap_uidset_add_all(&selected->vanished, uids);
+	}
 	/* A set may be clipped to what "*" stands for and name more than there are. */
 	if (n > selected->exists) {
 		n = selected->exists;

@@ -30,13 +30,25 @@ static uint64_t hash_name(struct span name)
 	return hash_bytes(14695981039346656037u, name.ptr, name.len);
 }
 
+static uint64_t hash_number(uint64_t hash, uint64_t number)
+{
+	for (int shift = 0; shift < 64; shift += 8) {
+		hash = (hash ^ ((number >> shift) & 0xFF)) * 1099511628211u;
+	}
+	return hash;
+}
+
 static uint64_t hash_counts(const struct imap_status *status)
 {
-	const uint64_t counts[] = {status ? status->items : UINT64_MAX, status ? status->messages : 0,
-				   status ? status->unseen : 0,         status ? status->uidnext : 0,
-				   status ? status->uidvalidity : 0,    status ? status->highestmodseq : 0};
+	uint64_t hash = 14695981039346656037u;
 
-	return hash_bytes(14695981039346656037u, counts, sizeof counts);
+	if (!status) {
+		return 0;
+	}
+	hash = hash_number(hash, status->items);
+	hash = hash_number(hash, (uint64_t)status->messages << 32 | status->unseen);
+	hash = hash_number(hash, (uint64_t)status->uidvalidity << 32 | status->uidnext);
+	return hash_number(hash, status->highestmodseq);
 }
 
 static int compare(const void *a, const void *b)

@@ -21,7 +21,7 @@ enum piece_kind { PIECE_TEXT, PIECE_RAW, PIECE_BASE64 };
 struct piece {
 	enum piece_kind kind;
 	size_t offset, len;  /* PIECE_TEXT: in `text` */
-	struct span content; /* the others; borrow: the attachment's */
+	struct span content; /* the others, never empty; borrow: the attachment's */
 };
 
 struct mail_composed {
@@ -59,7 +59,7 @@ static uint64_t piece_size(const struct piece *piece)
 	case PIECE_RAW:
 		return piece->content.len;
 	case PIECE_BASE64:
-		return n_lines == 0 ? 0 : MAIL_BASE64_LEN((uint64_t)piece->content.len) + 2 * (n_lines - 1);
+		return MAIL_BASE64_LEN((uint64_t)piece->content.len) + 2 * (n_lines - 1);
 	}
 	return 0;
 }

@@ -314,3 +314,134 @@ def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_do
     proxy.cut_never()
     assert reply.status == 201 and reply.json()["uid"] == 1
     assert ids(own_dovecot) == [30]
+
+
+# ---- again, under a key
+
+
+@pytest.mark.parametrize("seed_", range(12))
+def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_dovecot: Dovecot, seed_: int) -> None:
+    """Cut anywhere, either way, and sent again until it is confirmed: it is there once."""
+    chance = random.Random(seed_)
+    raw = message(40 + seed_, chance.choice([500, 20_000, 200_000]))
+    headers = RFC822 | {"Idempotency-Key": f"key-{seed_}"}
+    assert client.get("/mailboxes/INBOX").status == 200
+    for _ in range(6):
+        if chance.random() < 0.5:
+            proxy.cut_up_after(chance.randrange(1, len(raw) + 200), with_reset=chance.random() < 0.5)
+        else:
+            proxy.cut_down_behind(b"+ OK", chance.randrange(1, 120), with_reset=chance.random() < 0.5)
+        reply = client.request("POST", "/messages", raw, headers)
+        if reply.status == 201:
+            break
+        assert reply.status == 502 and reply.json()["retryable"] is True
+        proxy.cut_never()
+    proxy.cut_never()
+    first = client.request("POST", "/messages", raw, headers)
+    again = client.request("POST", "/messages", raw, headers)
+    assert first.status == again.status == 201 and first.json() == again.json()
+    assert again.header("Idempotent-Replayed") == "true"
+    assert ids(own_dovecot) == [40 + seed_]
+    assert client.get(f"{again.header('Location')}/raw").body == raw
+
+
+def test_a_key_is_for_one_request_and_one_account(client: Client, own_dovecot: Dovecot) -> None:
+    headers = RFC822 | {"Idempotency-Key": "one"}
+    assert client.request("POST", "/messages", message(60), headers).status == 201
+    assert client.request("POST", "/messages", message(61), headers).status == 422
+    assert client.request("POST", "/mailboxes/@drafts/messages", message(60), headers).status == 422
+    bob = Client(client.host, client.port, "bob", USERS["bob"])
+    assert bob.request("POST", "/messages", message(62), headers).header("Idempotent-Replayed") is None
+    bob.close()
+    made = [client.request("POST", "/mailboxes", json_body={"name": "Once"}, headers={"Idempotency-Key": "two"}) for _ in range(2)]
+    assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
+    assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
+    assert ids(own_dovecot) == [60]
+
+
+# ---- in the place of another
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1 UIDPLUS", "IMAP4rev1"])
+def test_a_draft_is_replaced(start_gateway: StartGateway, capability: str | None) -> None:
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        base = "/mailboxes/@drafts/messages"
+        place = client.request("POST", f"{base}?keywords=$draft,$seen,mine", message(70), RFC822).json()
+        other = client.request("POST", f"{base}?keywords=$deleted", message(71), RFC822).json()
+        etag = client.get(f"{base}/{place['uid']}").header("ETag")
+        stale = client.request("PUT", f"{base}/{place['uid']}", message(72), RFC822 | {"If-Match": 'W/"1.1.1"'})
+        assert stale.status == 412 and ids(server, "Drafts") == [70, 71]
+        reply = client.request("PUT", f"{base}/{place['uid']}", message(72, 50_000), RFC822 | {"If-Match": etag or ""})
+        assert reply.status == 201, reply.body
+        href = reply.header("Location") or ""
+        assert client.get(href).json()["keywords"] == {"$draft": True, "$seen": True, "mine": True}
+        assert client.get(f"{href}/raw").body == message(72, 50_000)
+        # exactly the old one went; another that was marked did not
+        old = client.get(f"{base}/{place['uid']}")
+        assert client.get(f"{base}/{other['uid']}").status == 200
+        if capability == "IMAP4rev1":
+            assert reply.json()["remains"]["uid"] == place["uid"] and old.json()["keywords"]["$deleted"] is True
+        else:
+            assert old.status == 404 and "remains" not in reply.json()
+        assert client.request("PUT", f"{base}/4000000000", message(73), RFC822).status == 404
+        client.close()
+
+
+# ---- many at once
+
+
+@pytest.mark.parametrize("capability", [None, "IMAP4rev1 UIDPLUS"])
+def test_an_mbox_file(start_gateway: StartGateway, tmp_path: Path, capability: str | None) -> None:
+    """As Python's mailbox module writes it."""
+    import mailbox
+
+    box = mailbox.mbox(tmp_path / "x.mbox")
+    numbers = list(range(80, 200))
+    for number in numbers:
+        one = mailbox.mboxMessage(message(number, 400 if number % 10 else 100_000).replace(b"\r\n", b"\n") + b"From here on it was quoted.\n")
+        one.set_from("ann@example.test", time.gmtime(1704103200 + number))
+        box.add(one)
+    box.close()
+    raw = (tmp_path / "x.mbox").read_bytes()
+    with Dovecot(users=dict(USERS), options=Options(capability=capability)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen", raw, {"Content-Type": "application/mbox"})
+        assert reply.status == 200, reply.body
+        result = reply.json()
+        assert result["failed"] == [] and [one["index"] for one in result["appended"]] == list(range(len(numbers)))
+        assert ids(server) == numbers
+        for entry in (result["appended"][0], result["appended"][57]):
+            number = numbers[entry["index"]]
+            shown = client.get(f"/messages/{entry['uid']}").json()
+            assert shown["messageId"] == [f"{number}.append@example.test"] and shown["keywords"] == {"$seen": True}
+            assert shown["receivedAt"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1704103200 + number))
+            assert client.get(f"/messages/{entry['uid']}/raw").body.endswith(b"\r\nFrom here on it was quoted.\r\n")
+        client.close()
+
+
+def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
+    if Dovecot(users={}).version >= (2, 4):
+        pytest.skip("the quota's configuration is 2.3's")
+    raw = b"".join(b"From x Mon Jan  1 10:00:00 2024\n" + message(n, 30_000).replace(b"\r\n", b"\n") + b"\n" for n in range(200, 260))
+    with Dovecot(users=dict(USERS), options=Options(extra=QUOTA)) as server:
+        client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
+        result = client.request("POST", "/messages", raw, {"Content-Type": "application/mbox"}).json()
+        assert result["appended"] and result["failed"]
+        assert sorted(one["index"] for part in result.values() for one in part) == list(range(60))
+        assert all(one["problem"]["status"] == 507 for one in result["failed"])
+        assert ids(server) == [200 + one["index"] for one in result["appended"]]
+        client.close()
+
+
+def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot), "--max-body", str(100 * MIB), program=release_binary)
+    client = gateway.client(USER, PASSWORD)
+    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 20_000).replace(b"\r\n", b"\n") + b"\n"
+    assert client.request("POST", "/messages", one * 5, {"Content-Type": "application/mbox"}).status == 200
+    gateway.reset_peak()
+    before = gateway.rss_kib
+    result = client.request("POST", "/messages", one * 3000, {"Content-Type": "application/mbox"})
+    assert result.status == 200 and len(result.json()["appended"]) == 3000
+    assert gateway.peak_rss_kib - before < 8192
+    client.close()

@@ -397,6 +397,19 @@ def test_too_large_when_encoded(dovecot: Dovecot, start_gateway: StartGateway, b
     client.close()
 
 
+def test_memory_comes_back(dovecot: Dovecot, start_gateway: StartGateway, release_binary: Path, box: str) -> None:
+    """Of large messages nothing is left, whichever worker had them."""
+    gateway = start_gateway(*tls_options(dovecot), program=release_binary)
+    client = gateway.client("alice", "secret")
+    draft = {"attachments": [{"name": "big", "content": encoded(os.urandom(20 * 1024 * 1024))}]}
+    post(client, box, {"text": "small"})
+    before = gateway.rss_kib
+    for _ in range(6):
+        post(client, box, draft)
+    assert gateway.rss_kib - before < 8 * 1024
+    client.close()
+
+
 def announce(gateway: Gateway, mailbox: str, length: int) -> socket.socket:
     """A client that says how much JSON will come, and sends little of it."""
     head = (

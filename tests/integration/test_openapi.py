@@ -22,6 +22,7 @@ PATCH = b'{"keywords":{"$flagged":true}}'
 COPY = b'{"mailbox":"Trash"}'
 JSON = {"Content-Type": "application/json"}
 RFC822 = {"Content-Type": "message/rfc822"}
+MBOX = {"Content-Type": "application/mbox"}
 NUMBERS = itertools.count(1)
 
 # For each operation without its "Short", targets on the demo mailbox that must be answered with 2xx.
@@ -50,6 +51,7 @@ TARGETS: dict[str, list[str]] = {
     "patchMessages": ["{base}?subject=nonesuch-anywhere", "{base}?uid=7:9,4000000000", "{base}?all=1&dryRun=1", "{base}?seen=1&uid=7&pretty=1"],
     "deleteMessages": ["{base}?subject=nonesuch-anywhere", "{base}?all=1&dryRun=1", "{base}?uid={new},4000000000", "{base}?uid={new}&permanent=1"],
     "appendMessage": ["{base}", "{base}?keywords=$seen,openapi&receivedAt=2026-01-31T12:00:00Z&pretty=1"],
+    "replaceMessage": ["{base}/{new}", "{base}/{new}?keywords=openapi"],
     "getMessage": ["{base}/7", *(f"{{base}}/{uid}" for uid in range(1, 37)), "{base}/2?fields=headers"],
     "patchMessage": ["{base}/7"],
     "deleteMessage": ["{base}/{new}", "{base}/{new}?permanent=1"],
@@ -81,7 +83,7 @@ def send(client: Client, operation: Operation, target: str, headers: dict[str, s
         copy = client.request("POST", "/messages/8/copy", b'{"mailbox":"Drafts"}', JSON)
         target = target.replace("{new}", str(copy.json().get("uid", 1)))
     type_ = JSON
-    if operation.name.startswith("appendMessage"):
+    if operation.name.startswith(("appendMessage", "replaceMessage")):
         body, type_ = b"Subject: OpenAPI\r\n\r\nHi\r\n", RFC822
     if operation.name == "createMailbox":
         body = json.dumps({"name": f"OpenAPI {next(NUMBERS)}", "role": None, "isSubscribed": True}).encode()
@@ -97,6 +99,32 @@ def send(client: Client, operation: Operation, target: str, headers: dict[str, s
     return response
 
 
+def test_composed(demo: Client) -> None:
+    """Examples of descriptions are taken, and what is not taken is refused as the file says."""
+    bodies = DESCRIPTION.document["components"]["requestBodies"]["Message"]["content"]
+    target = "/mailboxes/Drafts/messages"
+    for type_ in ("application/json", "application/merge-patch+json"):
+        response = demo.request("POST", target, json.dumps(bodies[type_]["example"]).encode(), {"Content-Type": type_})
+        assert response.status == 201, response.body
+        DESCRIPTION.reply("POST", target, response)
+    fields = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in bodies["multipart/form-data"]["example"].items()
+    )
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = demo.request("POST", target, f"{fields}--b--\r\n".encode(), form)
+    assert response.status == 201, response.body
+    refusals = [
+        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b'{"sbuject":"x"}', JSON, 400),
+        (b"--b--", {"Content-Type": "multipart/form-data"}, 415),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":4000000}}]}', JSON, 404),
+        (b'{"attachments":[{"source":{"mailbox":"INBOX","uid":1,"uidValidity":1}}]}', JSON, 410),
+    ]
+    for body, headers, status in refusals:
+        response = demo.request("POST", target, body, headers)
+        assert response.status == status, response.body
+        DESCRIPTION.reply("POST", target, response)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -136,7 +164,7 @@ def test_query_parameters(demo: Client, operation: Operation) -> None:
     everywhere = {p["name"]: p for o in OPERATIONS for p in DESCRIPTION.parameters(o) if p["in"] == "query"}
     own = {p["name"]: p for p in DESCRIPTION.parameters(operation) if p["in"] == "query"}
     target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
-    created = {"createMailbox": 201, "copyMessage": 201, "appendMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
+    created = {"createMailbox": 201, "copyMessage": 201, "appendMessage": 201, "replaceMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
     usual = created.get(operation.name.removesuffix("Short"), 200)
     for name in (*everywhere, "nonesuch", "Pretty"):
         if name == "mailbox" and name in own:
@@ -209,6 +237,12 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
     (412, "DELETE", "/messages/7", {"If-Match": '"1.7.1"'}, None),
     (415, "POST", "/messages/7/copy", {"Content-Type": "text/plain"}, COPY),
     (400, "POST", "/messages", RFC822, b""),
+    (400, "POST", "/messages", MBOX, b"Subject: x\r\n\r\nHi\r\n"),
+    (400, "POST", "/messages", RFC822 | {"Idempotency-Key": "a b"}, b"x"),
+    (404, "POST", "/mailboxes/Nowhere/messages", MBOX, b"From x\n"),
+    (404, "PUT", "/messages/4000000000", RFC822, b"x"),
+    (412, "PUT", "/messages/7", RFC822 | {"If-Match": '"1.7.1"'}, b"x"),
+    (415, "PUT", "/messages/7", MBOX, b"x"),
     (400, "POST", "/messages?keywords=(", RFC822, b"x"),
     (400, "POST", "/messages?receivedAt=now", RFC822, b"x"),
     (404, "POST", "/mailboxes/Nowhere/messages", RFC822, b"x"),
@@ -419,3 +453,22 @@ def test_ranges_are_documented(demo: Client) -> None:
         response = demo.get(target, {"Range": "bytes=0-9"})
         assert response.status == 206
         DESCRIPTION.reply("GET", target, response)
+
+
+def test_writes_that_are_sent_again(demo: Client) -> None:
+    """Replayed replies, and files of messages, are as described too."""
+    mbox = b"From x Mon Jan  1 10:00:00 2024\nSubject: x\n\nHi\n"
+    writes = [
+        ("/mailboxes/Drafts/messages", RFC822, b"Subject: again\r\n\r\nHi\r\n"),
+        ("/mailboxes/Drafts/messages", MBOX, mbox + b"\n" + mbox),
+        ("/messages/8/copy", JSON, b'{"mailbox":"Drafts"}'),
+    ]
+    for number, (target, headers, body) in enumerate(writes):
+        key = headers | {"Idempotency-Key": f"openapi-{number}"}
+        first, again = (demo.request("POST", target, body, key) for _ in range(2))
+        assert first.status == again.status and first.body == again.body
+        assert first.header("Idempotent-Replayed") is None and again.header("Idempotent-Replayed") == "true"
+        other = demo.request("POST", f"{target}?pretty=1", body, key)
+        assert other.status == 422
+        for response in (first, again, other):
+            DESCRIPTION.reply("POST", target, response)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/hub.h"
+#include "api/idempotency.h"
 #include "base/limits.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
@@ -75,6 +76,7 @@ void world_open(struct world *world)
 				      .random = no_random,
 				      .work = fake_work,
 				      .work_ctx = &world->work_ms,
+				      .idempotency = api_idempotency_new(fake_timers(world->network)),
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;
@@ -95,6 +97,9 @@ static void check_pool(struct world *world, bool is_final)
 		check_fail(SPAN_NIL, SPAN_NIL, "%s: %zu leases, %zu waiting, %zu sessions, %zu accounts are left",
 			   is_final ? "half an hour after the end" : "at the end", stats.n_leases, stats.n_waiting,
 			   stats.n_sessions, stats.n_accounts);
+	}
+	if (world->app.n_held > 0) {
+		check_fail(SPAN_NIL, SPAN_NIL, "at the end: %zu bytes of bodies are held", world->app.n_held);
 	}
 }
 
@@ -118,6 +123,7 @@ void world_close(struct world *world)
 	check_pool(world, true);
 	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
+	api_idempotency_free(&world->app.idempotency);
 	fake_network_free(&world->network);
 	for (size_t i = 0; i < WORLD_MAX_CONNECTIONS; i++) {
 		gp_buffer_deinit(&world->connections[i].unread);

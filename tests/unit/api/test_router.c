@@ -69,6 +69,9 @@ static void routes(void **state)
 	} cases[] = {
 		{"GET", "/mailboxes/INBOX/messages", "api_messages_get", "INBOX", "", 0, "", "", 0},
 		{"GET", "/messages?mailbox=Work/2024", "api_messages_get", "Work/2024", "", 0, "", "", 0},
+		{"PATCH", "/mailboxes/INBOX/messages", "api_messages_patch", "INBOX", "", 0, "", "", 0},
+		{"DELETE", "/messages?mailbox=@trash&uidValidity=3", "api_messages_delete", "", "trash", 0, "", "", 3},
+		{"HEAD", "/messages/7/attachments.zip", "api_message_attachments_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/mailboxes/Work%2F2024/messages/7", "api_message_get", "Work/2024", "", 7, "", "", 0},
 		{"HEAD", "/messages/7", "api_message_get", "INBOX", "", 7, "", "", 0},
 		{"GET", "/messages/4294967294", "api_message_get", "INBOX", "", 4294967294u, "", "", 0},
@@ -202,7 +205,7 @@ static void allowed_methods(void **state)
 		{"/", "GET, HEAD, OPTIONS"},
 		{"/mailboxes", "GET, HEAD, POST, OPTIONS"},
 		{"/mailboxes/a", "GET, HEAD, PATCH, DELETE, OPTIONS"},
-		{"/messages/7", "GET, HEAD, PATCH, DELETE, OPTIONS"},
+		{"/messages/7", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"},
 		{"/messages/7/keywords/x", "PUT, DELETE, OPTIONS"},
 	};
 	static const char *const methods[] = {"OPTIONS", "TRACE"};

@@ -39,8 +39,21 @@ static bool has_bad_line_end(struct span text)
 	return false;
 }
 
+/* And those of quoted-printable as its own law has it: 76 characters, no blank at the end. */
 static void expect_short_lines(struct span text)
 {
+	ptrdiff_t qp = span_find(text, S("quoted-printable\r\n\r\n"));
+	struct span body = qp < 0 ? S("") : span_from(text, (size_t)qp + strlen("quoted-printable\r\n\r\n"));
+
+	while (body.len > 0 && span_find(text, S("multipart/")) < 0) {
+		ptrdiff_t end = span_find(body, S("\r\n"));
+		size_t len = end < 0 ? body.len : (size_t)end;
+		bool is_blank_last = len > 0 && (body.ptr[len - 1] == ' ' || body.ptr[len - 1] == '\t');
+		if (len > 76 || is_blank_last) {
+			fail_msg("not quoted-printable: %.*s", (int)len, body.ptr);
+		}
+		body = span_from(body, len + 2);
+	}
 	while (text.len > 0) {
 		ptrdiff_t end = span_find(text, S("\r\n"));
 		size_t len = end < 0 ? text.len : (size_t)end;
@@ -680,6 +693,31 @@ static void injections(void **state)
 	}
 }
 
+static void ids(void **state)
+{
+	static const struct span bad[] = {SPAN_LIT(""),     SPAN_LIT("a@x>"),       SPAN_LIT("<a@x"),
+					  SPAN_LIT("a @x"), SPAN_LIT("a@\xC3\xA9"), SPAN_LIT("a@x> <b@x")};
+	(void)state;
+
+	for (size_t i = 0; i < N_OF(bad); i++) {
+		struct span id = bad[i];
+		struct mail_attachment attachment = {.cid = id};
+		const struct mail_draft drafts[] = {{.message_id = id},
+						    {.references = {&id, 1}},
+						    {.in_reply_to = {&id, 1}},
+						    {.attachments = &attachment, .n_attachments = 1}};
+		for (size_t j = 0; j < N_OF(drafts); j++) {
+			struct gp_error error = {.status = GP_OK};
+			assert_int_equal(mail_draft_check(&drafts[j], &error), GP_INVALID);
+		}
+	}
+	/* the ids of other programs need no "@", a Message-ID of ours does */
+	struct span odd = S("0123$abc");
+	struct gp_error error = {.status = GP_OK};
+	assert_int_equal(mail_draft_check(&(struct mail_draft){.references = {&odd, 1}}, &error), GP_OK);
+	assert_int_equal(mail_draft_check(&(struct mail_draft){.message_id = odd}, &error), GP_INVALID);
+}
+
 static void header_names(void **state)
 {
 	static const struct {
@@ -775,11 +813,11 @@ static void limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(small),    cmocka_unit_test(nothing),    cmocka_unit_test(texts_round_trip),
-		cmocka_unit_test(bodies),   cmocka_unit_test(long_lines), cmocka_unit_test(structures),
-		cmocka_unit_test(names),    cmocka_unit_test(contents),   cmocka_unit_test(types),
-		cmocka_unit_test(messages), cmocka_unit_test(injections), cmocka_unit_test(header_names),
-		cmocka_unit_test(limits),
+		cmocka_unit_test(small),        cmocka_unit_test(nothing),    cmocka_unit_test(texts_round_trip),
+		cmocka_unit_test(bodies),       cmocka_unit_test(long_lines), cmocka_unit_test(structures),
+		cmocka_unit_test(names),        cmocka_unit_test(contents),   cmocka_unit_test(types),
+		cmocka_unit_test(messages),     cmocka_unit_test(injections), cmocka_unit_test(ids),
+		cmocka_unit_test(header_names), cmocka_unit_test(limits),
 	};
 	mail_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);

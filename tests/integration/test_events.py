@@ -1,0 +1,290 @@
+"""GET /events: what a second client does is told as the right event, and a client that comes back misses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import itertools
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from conftest import USERS, StartGateway, tls_options
+from dovecot import Dovecot, Options
+from event_stream import EventStream
+from gateway import Gateway
+from test_changes import MESSAGE, SERVERS
+
+NUMBERS = itertools.count(1)
+PASSWORD = USERS["alice"]
+
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
+    with Dovecot(users=dict(USERS), options=Options(capability=SERVERS[request.param])) as started:
+        yield started
+
+
+@pytest.fixture
+def program(server: Dovecot, start_gateway: StartGateway) -> Gateway:
+    return start_gateway(*tls_options(server))
+
+
+@contextlib.contextmanager
+def imap_client(server: Dovecot, mailbox: str | None = None) -> Iterator[imaplib.IMAP4]:
+    connection = imaplib.IMAP4(server.host, server.imap_port)
+    connection.login("alice", PASSWORD)
+    if mailbox:
+        connection.create(mailbox)
+        connection.append(mailbox, "", "", MESSAGE)
+        connection.append(mailbox, "", "", MESSAGE)
+        connection.select(mailbox)
+    try:
+        yield connection
+    finally:
+        connection.logout()
+
+
+def new_mailbox() -> str:
+    return f"Events{next(NUMBERS)}"
+
+
+def open_stream(gateway: Gateway, *mailboxes: str, last_id: str | None = None) -> EventStream:
+    query = "&".join(f"mailbox={quote(name, safe='@')}" for name in mailboxes)
+    return EventStream(gateway, f"/events?{query}" if query else "/events", "alice", PASSWORD, last_id)
+
+
+def test_every_kind(server: Dovecot, program: Gateway) -> None:
+    mailbox = new_mailbox()
+    with imap_client(server, mailbox) as imap, open_stream(program, mailbox, "@inbox") as stream:
+        stream.ready()
+        assert stream.status == 200 and stream.headers["content-type"] == "text/event-stream"
+        assert stream.retry_ms is not None and stream.last_id.startswith("1~")
+        uid_validity = int(imap.response("UIDVALIDITY")[1][0])
+        imap.append(mailbox, "", "", MESSAGE)
+        created = stream.wait_for("created")
+        assert created.data == {"mailbox": mailbox, "uidValidity": uid_validity, "uids": [3]}
+        changed = stream.wait_for("mailbox").data
+        assert changed["name"] == mailbox and changed["totalEmails"] == 3 and changed["href"] == f"/mailboxes/{mailbox}"
+        imap.store("1:2", "+FLAGS", "\\Seen")
+        assert stream.wait_for("updated").data["uids"] == [1, 2]
+        assert stream.wait_for("mailbox").data["unreadEmails"] == 1
+        imap.store("2", "+FLAGS", "\\Deleted")
+        stream.wait_for("updated")
+        imap.expunge()
+        assert stream.wait_for("destroyed").data["uids"] == [2]
+        imap.append("INBOX", "", "", MESSAGE)
+        assert stream.wait_for("created", "INBOX").data["uids"]
+
+
+def test_mailboxes_come_and_go(server: Dovecot, program: Gateway) -> None:
+    if server.options.capability is not None:
+        pytest.skip("without NOTIFY they are asked for every 30 s")
+    mailbox = new_mailbox()
+    with imap_client(server) as imap, open_stream(program) as stream:
+        stream.ready()
+        imap.create(mailbox)
+        assert stream.wait_for("mailbox", mailbox).data["totalEmails"] == 0
+        imap.append(mailbox, "", "", MESSAGE)
+        assert stream.wait_for("created", mailbox).data["uids"] == [1]
+        imap.rename(mailbox, f"{mailbox}-new")
+        names = {stream.wait_for("mailbox").data["name"] for _ in range(2)}
+        while f"{mailbox}-new" not in names or mailbox not in names:
+            names.add(stream.wait_for("mailbox").data["name"])
+        assert any(one.kind == "mailbox" and one.data == {"name": mailbox, "deleted": True} for one in stream.events)
+        imap.delete(f"{mailbox}-new")
+        stream.wait(lambda: stream.events[-1].data == {"name": f"{mailbox}-new", "deleted": True}, what="deleted")
+
+
+def test_resume(server: Dovecot, start_gateway: StartGateway) -> None:
+    """At another gateway: the first one is killed without a word."""
+    mailbox = new_mailbox()
+    first = start_gateway(*tls_options(server))
+    with imap_client(server, mailbox) as imap:
+        with open_stream(first, mailbox, "INBOX") as stream:
+            stream.ready()
+            imap.append(mailbox, "", "", MESSAGE)
+            assert stream.wait_for("created").data["uids"] == [3]
+            first.kill()
+            stream.wait(lambda: stream.is_ended)
+        imap.append(mailbox, "", "", MESSAGE)
+        imap.store("1", "+FLAGS", "\\Flagged")
+        imap.store("2", "+FLAGS", "\\Deleted")
+        imap.expunge()
+        second = start_gateway(*tls_options(server))
+        with open_stream(second, mailbox, "INBOX", last_id=stream.last_id) as stream:
+            stream.ready()
+            told = [(one.kind, one.data["uids"]) for one in stream.events if "uids" in one.data]
+            assert sorted(told) == [("created", [4]), ("destroyed", [2]), ("updated", [1])]
+            assert not [one for one in stream.events if one.kind == "reset"]
+        with open_stream(second, mailbox, "INBOX", last_id=stream.last_id) as again:
+            again.ready()
+            assert [one.kind for one in again.events] == ["ready"]
+            imap.append(mailbox, "", "", MESSAGE)
+            assert again.wait_for("created").data["uids"] == [5]
+
+
+def test_reset(server: Dovecot, program: Gateway) -> None:
+    mailbox = new_mailbox()
+    with imap_client(server, mailbox) as imap:
+        with open_stream(program, mailbox) as stream:
+            stream.ready()
+        imap.close()
+        imap.delete(mailbox)
+        imap.create(mailbox)
+        imap.append(mailbox, "", "", MESSAGE)  # Dovecot's IDLE is blind in a mailbox that never had one
+        with open_stream(program, mailbox, last_id=stream.last_id) as stream:
+            assert stream.wait_for("reset").data == {"mailbox": mailbox}
+        with open_stream(program, mailbox, last_id="of another program") as stream:
+            assert stream.wait_for("reset").data == {"mailbox": mailbox}
+            imap.append(mailbox, "", "", MESSAGE)
+            assert stream.wait_for("created").data["uids"] == [2]
+
+
+class Model:
+    """What a client knows that believes the events, and nothing twice."""
+
+    def __init__(self, uids: set[int]) -> None:
+        self.uids = uids
+        self.counts: Counter[tuple[str, int]] = Counter()
+
+    def take(self, stream: EventStream) -> None:
+        for event in stream.events:
+            assert event.kind != "reset", "history is there"
+            for uid in event.data.get("uids", []):
+                if event.kind == "created":
+                    assert uid not in self.uids, f"{uid} was created twice"
+                    self.uids.add(uid)
+                elif event.kind == "destroyed":
+                    assert uid in self.uids, f"{uid} was destroyed twice, or never known"
+                    self.uids.discard(uid)
+                else:
+                    assert uid in self.uids, f"{uid} was updated and is not known"
+                self.counts[event.kind, uid] += 1
+
+
+def churn(server: Dovecot, mailbox: str, seed: int, stop: threading.Event) -> None:
+    """Appends, marks and expunges without a pause."""
+    chance = random.Random(seed)
+    with imap_client(server) as imap:
+        imap.select(mailbox)
+        while not stop.is_set():
+            act = chance.randrange(4)
+            n = len(imap.search(None, "ALL")[1][0].split())
+            if act == 0 or n == 0:
+                imap.append(mailbox, "", "", MESSAGE)
+            elif act == 1 and n > 5:
+                imap.store(str(chance.randint(1, n)), "+FLAGS.SILENT", "\\Deleted")
+                imap.expunge()
+            else:
+                imap.store(str(chance.randint(1, n)), chance.choice(["+FLAGS.SILENT", "-FLAGS.SILENT"]), "\\Flagged")
+
+
+def test_nothing_is_missed_or_told_twice(server: Dovecot, program: Gateway) -> None:
+    """Two clients change the mailbox all the time, while a reader loses its connection again and again."""
+    mailbox = new_mailbox()
+    stop = threading.Event()
+    with imap_client(server, mailbox) as imap:
+        model = Model({1, 2})
+        with open_stream(program, mailbox) as stream:
+            stream.ready()
+        last_id = stream.last_id
+        writers = [threading.Thread(target=churn, args=(server, mailbox, seed, stop)) for seed in (1, 2)]
+        for writer in writers:
+            writer.start()
+        for pause in (0.0, 0.3, 0.01, 0.7, 0.05, 1.0):
+            with open_stream(program, mailbox, last_id=last_id) as stream:
+                stream.wait(lambda: stream.last_id != "")
+                time.sleep(pause)
+            last_id = stream.last_id
+            model.take(stream)
+        stop.set()
+        for writer in writers:
+            writer.join()
+        with open_stream(program, mailbox, last_id=last_id) as stream:
+            stream.ready()
+        model.take(stream)
+        imap.noop()
+        there = {int(uid) for uid in imap.uid("SEARCH", "ALL")[1][0].split()}
+        assert model.uids == there
+        assert all(n == 1 for (kind, _), n in model.counts.items() if kind != "updated")
+
+
+# What does not depend on how the server tells.
+
+
+def test_server_goes_away(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot))
+    with imap_client(own_dovecot, "Away"):
+        pass
+    with open_stream(gateway, "Away") as stream:
+        stream.ready()
+        own_dovecot.kill()
+        own_dovecot.start()
+        with imap_client(own_dovecot) as imap:
+            imap.append("Away", "", "", MESSAGE)
+            assert stream.wait_for("created", seconds=60).data["uids"] == [3]
+            assert not [one for one in stream.events if one.kind == "reset"]
+
+
+def test_credential_is_refused(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot))
+    with contextlib.closing(gateway.client("alice", "wrong")) as client:
+        response = client.get("/events")
+        assert response.status == 401 and response.type == "application/problem+json"
+    with open_stream(gateway, "INBOX") as stream:
+        stream.ready()
+        own_dovecot.set_password("alice", "another")
+        own_dovecot.kill()
+        own_dovecot.start()
+        problem = stream.wait_for("problem", seconds=60).data
+        assert problem["status"] == 401 and problem["type"] == "/problems/unauthorized"
+        stream.wait(lambda: stream.is_ended)
+        assert stream.is_whole
+
+
+def test_drain_ends_streams(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_dovecot))
+    with open_stream(gateway) as stream:
+        stream.ready()
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        stream.wait(lambda: stream.is_ended)
+        assert stream.is_whole and time.monotonic() - began < 5
+    assert gateway.wait() == 0
+
+
+def test_comments(dovecot: Dovecot, gateway: Gateway) -> None:
+    with open_stream(gateway, "INBOX") as one, open_stream(gateway) as two:
+        one.ready()
+        two.ready()
+        one.wait(lambda: one.n_comments > 0, 20)
+        two.wait(lambda: two.n_comments > 0, 1)
+
+
+def test_requests(dovecot: Dovecot, gateway: Gateway) -> None:
+    with contextlib.closing(gateway.client("alice", PASSWORD)) as client:
+        assert client.get("/events?mailbox=Nowhere").status == 404
+        assert client.get("/events?mailbox=@flagged").status == 404
+        assert client.get("/events?mailbox=@postmaster").status == 404
+        assert client.get("/events?since=1").status == 400
+        assert client.get("/events", {"Accept": "application/json"}).status == 406
+        assert client.request("POST", "/events").status == 405
+        head = client.head("/events?mailbox=INBOX")
+        assert head.status == 200 and head.header("Content-Type") == "text/event-stream"
+        assert client.get("/events?" + "&".join(f"mailbox={n}" for n in range(65))).status == 400
+
+
+def test_last_id_in_the_query(dovecot: Dovecot, gateway: Gateway) -> None:
+    with imap_client(dovecot, "InQuery") as imap:
+        with open_stream(gateway, "InQuery") as stream:
+            stream.ready()
+        imap.append("InQuery", "", "", MESSAGE)
+        target = f"/events?mailbox=InQuery&lastEventId={quote(stream.last_id, safe='')}"
+        with EventStream(gateway, target, "alice", PASSWORD) as again:
+            assert again.wait_for("created").data["uids"] == [3]
