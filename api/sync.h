@@ -15,7 +15,9 @@
  * end in the same state. So does the rest of a sync that was cut at its limit.
  *
  * created: UIDs that the old state does not know. updated: those that it knows and whose
- * flags changed. destroyed: those that it knows and that are gone. Sets are ranges and
+ * flags changed. destroyed: those that it knows and that are gone, and with QRESYNC also
+ * those that came and went in between: a client that read the mailbox meanwhile, as it
+ * does when it begins to listen, may have seen them. Sets are ranges and
  * never expanded here; together they name at most `max_changes` messages, unless more of
  * them were known as of several moments before and are too many to be told apart (see
  * API_STATE_MAX_PIECES).

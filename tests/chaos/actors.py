@@ -18,8 +18,6 @@ from model import Model, Wrong
 from oracle import Seen
 
 KEYWORDS = {"$seen": "\\Seen", "$flagged": "\\Flagged", "$answered": "\\Answered", "work": "work", "later": "later"}
-
-
 RESTART_SECONDS = 30.0  # a gateway that was killed is back long before
 
 
@@ -216,7 +214,7 @@ class FullActor(HttpActor):
 
     def __init__(self, name: str, client: Callable[[], Client], mailboxes: list[str], seed_number: int, server: frozenset[str]) -> None:
         super().__init__(name, client, list(mailboxes), seed_number, server)
-        self.operations |= {"append": 8, "bulk_keywords": 2, "bulk_move": 2, "bulk_delete": 2, "create": 1, "rename": 1, "remove": 1}
+        self.operations |= {"append": 8, "bulk_keywords": 2, "bulk_move": 2, "bulk_delete": 2}
         self.own: list[str] = []
         self._n_boxes = 0
 
@@ -376,6 +374,7 @@ class ImapActor:
         self.mailboxes = list(mailboxes)
         self.chance = random.Random(f"{seed_number} {name}")
         self.n_steps = 0
+        self.makes_mailboxes = False
         self.own: list[str] = []
         self._n_boxes = 0
         self.client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
@@ -386,8 +385,8 @@ class ImapActor:
 
     def step(self) -> None:
         self.n_steps += 1
-        works = [self.append, self.append, self.flag, self.flag, self.flag, self.move, self.copy, self.expunge, self.mailbox]
-        self.chance.choice(works)()
+        works = [self.append, self.append, self.flag, self.flag, self.flag, self.move, self.copy, self.expunge]
+        self.chance.choice([*works, self.mailbox] if self.makes_mailboxes else works)()
 
     def expect(self, result: tuple[str, list[bytes]]) -> list[bytes]:
         status, data = result

@@ -48,7 +48,7 @@ class Oracle:
     def content(self, mailbox: str) -> Content:
         status, data = self.client.select(seed.quoted(mailbox), readonly=True)
         if status != "OK":
-            raise NotThere(f"{mailbox}: {data!r} {self.client.list('', '*')}")
+            raise NotThere(f"{mailbox}: {data!r}, and there are {self.mailboxes()}")
         if data[0] == b"0":
             return {}
         status, data = self.client.uid("FETCH", "1:*", FETCH)
