@@ -113,6 +113,24 @@ static void failed_for_memory(struct feed_sync *self)
 
 /* ---- telling ---- */
 
+/* Also what came and went since the last sync: a client that has read the mailbox in
+ * between, when its stream began or after a reset, has seen it, and is told by nobody else. */
+static enum gp_status write_destroyed(struct gp_buffer *text, struct span name, const struct api_changes *changes)
+{
+	struct imap_uidset gone;
+
+	imap_uidset_init(&gone);
+	enum gp_status status = imap_uidset_add_all(&gone, &changes->destroyed);
+	if (status == GP_OK) {
+		status = imap_uidset_add_all(&gone, &changes->passed);
+	}
+	if (status == GP_OK) {
+		status = api_event_uids(text, "destroyed", name, changes->state.uidvalidity, &gone);
+	}
+	imap_uidset_deinit(&gone);
+	return status;
+}
+
 static enum gp_status write_changes(const struct feed_mailbox *mailbox, const struct api_changes *changes,
 				    struct gp_buffer *text)
 {
@@ -123,7 +141,7 @@ static enum gp_status write_changes(const struct feed_mailbox *mailbox, const st
 	if (status == GP_OK) {
 		status = api_event_uids(text, "updated", name, uidvalidity, &changes->updated);
 	}
-	return status == GP_OK ? api_event_uids(text, "destroyed", name, uidvalidity, &changes->destroyed) : status;
+	return status == GP_OK ? write_destroyed(text, name, changes) : status;
 }
 
 /* A batch: what changed (NULL: nobody can say), and the mailbox as it is now. */

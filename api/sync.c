@@ -23,7 +23,6 @@ struct api_sync {
 	struct flags_row *rows; /* own */
 	size_t n_rows, rows_size;
 	struct api_changes changes; /* own */
-	struct imap_uidset passed;  /* own: came and went since the old state */
 	struct gp_error error;      /* the first; GP_OK: none */
 };
 
@@ -34,6 +33,7 @@ void api_changes_deinit(struct api_changes *changes)
 	imap_uidset_deinit(&changes->created);
 	imap_uidset_deinit(&changes->updated);
 	imap_uidset_deinit(&changes->destroyed);
+	imap_uidset_deinit(&changes->passed);
 	api_state_deinit(&changes->state);
 	changes->has_more = false;
 }
@@ -56,7 +56,6 @@ static void sync_free(struct api_sync *self)
 	gp_timer_stop(&self->timer);
 	api_state_deinit(&self->since);
 	api_changes_deinit(&self->changes);
-	imap_uidset_deinit(&self->passed);
 	free(self->rows);
 	free(self);
 }
@@ -277,18 +276,13 @@ static enum gp_status set_apart(struct api_sync *self)
 	if (self->moment->state.kind == API_STATE_QRESYNC) {
 		status = take_out(&changes->destroyed, &imap_session_selected(self->session)->vanished);
 	}
-	return status == GP_OK ? take_out(&changes->updated, &changes->destroyed) : status;
-}
-
-/* Beside what is counted: it is for nobody but who read the mailbox meanwhile. */
-static enum gp_status add_passed(struct api_sync *self)
-{
-	enum gp_status status = take_out(&self->passed, &imap_session_selected(self->session)->vanished);
-
-	if (status == GP_OK) {
-		status = imap_uidset_add_difference(&self->changes.destroyed, &self->passed, &self->changes.created);
+	if (status == GP_OK && self->moment->state.kind == API_STATE_QRESYNC) {
+		status = take_out(&changes->passed, &imap_session_selected(self->session)->vanished);
 	}
-	return status;
+	if (status == GP_OK) {
+		status = take_out(&changes->passed, &changes->created);
+	}
+	return status == GP_OK ? take_out(&changes->updated, &changes->destroyed) : status;
 }
 
 /* All changes are known: as many as are wanted, and the state behind them. */
@@ -305,8 +299,7 @@ static enum gp_status make_page(struct api_sync *self)
 		cut = move_cut(&self->since, cut);
 	}
 	if (cut > UINT32_MAX || count_below(changes, cut) == count_below(changes, UINT64_MAX)) {
-		status = add_passed(self);
-		return status != GP_OK ? status : api_state_copy(&changes->state, &self->moment->state);
+		return api_state_copy(&changes->state, &self->moment->state);
 	}
 	changes->has_more = true;
 	status = mix(self, (uint32_t)cut);
@@ -352,7 +345,7 @@ static void on_changes(void *ctx, const struct gp_error *error, const struct ima
 		status = imap_uidset_add_within(&self->changes.destroyed, found->vanished, from, end - 1);
 	}
 	if (status == GP_OK && self->moment->state.uidnext > since->uidnext && found->has_vanished) {
-		status = imap_uidset_add_within(&self->passed, found->vanished, since->uidnext,
+		status = imap_uidset_add_within(&self->changes.passed, found->vanished, since->uidnext,
 						self->moment->state.uidnext - 1);
 	}
 	if (check(self, status)) {

@@ -15,9 +15,9 @@
  * end in the same state. So does the rest of a sync that was cut at its limit.
  *
  * created: UIDs that the old state does not know. updated: those that it knows and whose
- * flags changed. destroyed: those that it knows and that are gone, and with QRESYNC also
- * those that came and went in between: a client that read the mailbox meanwhile, as it
- * does when it begins to listen, may have seen them. Sets are ranges and
+ * flags changed. destroyed: those that it knows and that are gone. passed, with QRESYNC:
+ * those that came and went in between; they are for who has read the mailbox meanwhile, as
+ * clients of an event stream do when it begins. They are not counted. Sets are ranges and
  * never expanded here; together they name at most `max_changes` messages, unless more of
  * them were known as of several moments before and are too many to be told apart (see
  * API_STATE_MAX_PIECES).
@@ -42,9 +42,9 @@ struct api_moment {
 void api_moment_deinit(struct api_moment *moment);
 
 struct api_changes {
-	struct imap_uidset created, updated, destroyed; /* own */
-	bool has_more;                                  /* cut at max_changes: go on from `state` */
-	struct api_state state;                         /* own: after these changes */
+	struct imap_uidset created, updated, destroyed, passed; /* own */
+	bool has_more;                                          /* cut at max_changes: go on from `state` */
+	struct api_state state;                                 /* own: after these changes */
 };
 
 struct api_sync;

@@ -199,14 +199,12 @@ static int run(struct program *program)
 		return EXIT_FAILURE;
 	}
 	gp_timer_init(&program->logout_deadline, &program->loop.timers, logout_deadline_passed, program);
-	bool is_good = start(program, n_descriptors, &error) == GP_OK;
-	if (is_good) {
-		rc = gateway_loop_watch_signals(&program->loop, signalled, program);
-		if (rc != 0) {
-			gp_error_set(&error, GP_IO, "signals cannot be watched: %s", uv_strerror(rc));
-			is_good = false;
-		}
+	/* Before it listens: who reads that it does may stop it at once. */
+	rc = gateway_loop_watch_signals(&program->loop, signalled, program);
+	if (rc != 0) {
+		gp_error_set(&error, GP_IO, "signals cannot be watched: %s", uv_strerror(rc));
 	}
+	bool is_good = rc == 0 && start(program, n_descriptors, &error) == GP_OK;
 	if (is_good) {
 		gateway_loop_run(&program->loop);
 	} else {

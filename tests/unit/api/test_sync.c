@@ -141,7 +141,7 @@ static void test_qresync(void **state)
 		"* VANISHED (EARLIER) 3,91\r\n* 1 FETCH (UID 9 FLAGS () MODSEQ (51))\r\n"
 		"* 4 FETCH (UID 95 FLAGS () MODSEQ (55))\r\n* 5 FETCH (UID 97 FLAGS (\\Seen) MODSEQ (61))\r\n$ OK\r\n");
 	exchange(&f, "UID SEARCH RETURN (ALL COUNT) UID 90:99", "* ESEARCH UID COUNT 2 ALL 95,97\r\n$ OK\r\n");
-	expect(&f, "OK created 95,97 updated 9 destroyed 3,91 q7.60.100");
+	expect(&f, "OK created 95,97 updated 9 destroyed 3 q7.60.100");
 	end(&f);
 }
 
