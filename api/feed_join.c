@@ -34,9 +34,8 @@ static struct feed_mailbox *resolve(const struct api_feed *feed, const struct ap
 static bool is_current(const struct api_listener *stream)
 {
 	const struct api_feed *feed = stream->feed;
-	/* who comes back is to be told all that happened until now, and the watch may be late */
-	bool is_current = !stream->last_id && feed->n_lists > 0 && feed->hub->is_up && !feed->is_list_due &&
-			  !feed->list_lease && (!stream->is_all || feed->n_all > 0);
+	bool is_current = feed->n_lists > 0 && feed->hub->is_up && !feed->is_list_due && !feed->list_lease &&
+			  (!stream->is_all || feed->n_all > 0);
 
 	for (size_t i = 0; i < stream->n_refs && is_current; i++) {
 		const struct feed_mailbox *mailbox = resolve(feed, &stream->refs[i]);
