@@ -57,14 +57,29 @@ static enum gp_status send_idle(struct imap_call *call)
 	return status;
 }
 
+static enum gp_status send_notify_none(struct imap_call *call)
+{
+	const struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN};
+	struct imap_call_step *step = imap_call_step_new(call, "NOTIFY", &spec);
+
+	if (!step) {
+		return GP_NO_MEMORY;
+	}
+	imap_writer_word(imap_call_step_writer(step), "NONE");
+	imap_call_step_submit(step);
+	return GP_OK;
+}
+
+/* Dovecot 2.3 says OK to a second NOTIFY SET, and tells nothing from then on. */
 static enum gp_status send_notify(struct imap_call *call)
 {
 	const struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN};
 	static const char *const events[] = {"MessageNew", "MessageExpunge", "FlagChange", "MailboxName",
 					     "SubscriptionChange"};
-	struct imap_call_step *step = imap_call_step_new(call, "NOTIFY", &spec);
 
 	call->is_complete = true;
+	enum gp_status status = call->session->has_notify ? send_notify_none(call) : GP_OK;
+	struct imap_call_step *step = status == GP_OK ? imap_call_step_new(call, "NOTIFY", &spec) : NULL;
 	if (!step) {
 		return GP_NO_MEMORY;
 	}
@@ -79,6 +94,7 @@ static enum gp_status send_notify(struct imap_call *call)
 	}
 	imap_writer_close(writer);
 	imap_writer_close(writer);
+	call->session->has_notify = true;
 	imap_call_step_submit(step);
 	return GP_OK;
 }

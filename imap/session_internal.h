@@ -125,6 +125,7 @@ struct imap_session {
 	uint64_t n_capability_lists; /* received */
 	uint64_t n_lists_before;     /* n_capability_lists when the login command was made */
 	enum imap_login_attempt attempt;
+	bool has_notify;  /* NOTIFY SET was sent */
 	bool has_qresync; /* the server said that it is enabled */
 
 	/* the mailbox */

@@ -54,6 +54,8 @@ static void test_named_ones(void **state)
 	const struct span names[] = {SPAN_LIT("INBOX")};
 	assert_int_equal(imap_watch_set(watch, false, names, 1), GP_OK);
 	fake_turn(net, 0);
+	fake_expect(at(0), "NOTIFY NONE");
+	fake_reply(at(0), "$ OK silent\r\n");
 	fake_expect(at(0), NOTIFY_SET);
 	fake_reply(at(0), STATUSES "$ OK told\r\n");
 	expect_told("up;");
