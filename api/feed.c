@@ -571,7 +571,7 @@ enum gp_status api_listener_start(struct api_hubs *hubs, const struct api_listen
 	stream->feed = feed;
 	stream->events = events;
 	stream->ctx = ctx;
-	stream->list_number = feed->n_lists;
+	stream->list_number = feed->n_lists + (feed->list_lease != NULL); /* that one may be of before */
 	stream->next = feed->streams;
 	if (stream->next) {
 		stream->next->prev = stream;

@@ -34,8 +34,9 @@ static struct feed_mailbox *resolve(const struct api_feed *feed, const struct ap
 static bool is_current(const struct api_listener *stream)
 {
 	const struct api_feed *feed = stream->feed;
-	bool is_current = feed->n_lists > 0 && feed->hub->is_up && !feed->is_list_due && !feed->list_lease &&
-			  (!stream->is_all || feed->n_all > 0);
+	/* who comes back is to be told all that happened until now, and the watch may be late */
+	bool is_current = !stream->last_id && feed->n_lists > 0 && feed->hub->is_up && !feed->is_list_due &&
+			  !feed->list_lease && (!stream->is_all || feed->n_all > 0);
 
 	for (size_t i = 0; i < stream->n_refs && is_current; i++) {
 		const struct feed_mailbox *mailbox = resolve(feed, &stream->refs[i]);
@@ -180,7 +181,7 @@ static void go_on(struct join *join, struct feed_mailbox *mailbox, struct api_ev
 		join->status = status;
 	} else if (status != GP_OK) {
 		begin_anew(join, mailbox); /* it had none, or none of ours */
-	} else if (!api_state_is_equal(&since, &mailbox->state)) {
+	} else if (!api_state_is_equal(&since, &mailbox->state) || mailbox->is_dirty || mailbox->sync) {
 		add_catch(join, mailbox, &since);
 	}
 	api_state_deinit(&since);
