@@ -10,8 +10,12 @@ struct api_hubs;
 struct api_idempotency;
 
 struct api_app {
-	struct imap_pool *pool;   /* borrow */
-	struct api_hubs *hubs;    /* borrow: api/hub.h */
+	struct imap_pool *pool; /* borrow */
+	struct api_hubs *hubs;  /* borrow: api/hub.h */
+	/* Tells the account's subscribers that this program wrote to a mailbox (UTF-8), so that
+	 * they look at once, however long the server takes to say so; NIL: to the list of
+	 * mailboxes. api_hubs_written(); NULL: nobody is told. */
+	void (*written)(struct api_hubs *hubs, const struct imap_credential *credential, struct span mailbox);
 	struct gp_timers *timers; /* borrow */
 	uint64_t (*now_us)(void); /* monotonic microseconds; tests give a virtual one */
 	uint64_t request_timeout_ms;

@@ -308,14 +308,35 @@ void hub_unsubscribed(struct api_hub *hub)
 	}
 }
 
-struct api_hub *hub_get(struct api_hubs *hubs, struct imap_credential *credential)
+static struct api_hub *find(struct api_hubs *hubs, const struct imap_credential *credential)
 {
-	struct api_hub **bucket = bucket_of(hubs, credential);
-	struct api_hub *hub = *bucket;
+	struct api_hub *hub = *bucket_of(hubs, credential);
 
 	while (hub && !imap_credential_is_same(hub->credential, credential)) {
 		hub = hub->bucket_next;
 	}
+	return hub;
+}
+
+void api_hubs_written(struct api_hubs *hubs, const struct imap_credential *credential, struct span mailbox)
+{
+	struct api_hub *hub = find(hubs, credential);
+
+	if (!hub || !hub->is_up) {
+		return; /* when it is up it looks anyway */
+	}
+	if (span_is_nil(mailbox)) {
+		on_listed(hub);
+	} else {
+		on_changed(hub, mailbox, NULL);
+	}
+}
+
+struct api_hub *hub_get(struct api_hubs *hubs, struct imap_credential *credential)
+{
+	struct api_hub **bucket = bucket_of(hubs, credential);
+	struct api_hub *hub = find(hubs, credential);
+
 	if (hub || hubs->is_draining) {
 		return hubs->is_draining ? NULL : hub;
 	}

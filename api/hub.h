@@ -28,6 +28,8 @@ struct api_hubs *api_hubs_new(struct api_app *app);
 /* Every subscriber's ended() comes, with GP_DRAINING, from within; there are none from
  * then on. The watches are stopped. */
 void api_hubs_drain(struct api_hubs *hubs);
+/* For app->written. */
+void api_hubs_written(struct api_hubs *hubs, const struct imap_credential *credential, struct span mailbox);
 /* No subscriber may be left. Before the pool. Leaves NULL; NULL is a no-op. */
 void api_hubs_free(struct api_hubs **hubs);
 

@@ -60,10 +60,26 @@ static void stop_work(struct api_job *job, bool is_suspect)
 	imap_lease_end(&job->lease, is_suspect);
 }
 
+/* Something was written, or may have been. */
+static void tell_written(struct api_job *job)
+{
+	struct api_app *app = job->app;
+
+	if (!job->is_committed || job->is_told || !app->written) {
+		return;
+	}
+	job->is_told = true;
+	app->written(app->hubs, job->credential, job->mailbox_name);
+	if (!span_is_nil(job->also_written)) {
+		app->written(app->hubs, job->credential, job->also_written);
+	}
+}
+
 struct api_exchange *api_job_finish(struct api_job *job)
 {
 	struct api_exchange *exchange = job->exchange;
 
+	tell_written(job);
 	count_wait(job);
 	stop_work(job, false);
 	gp_timer_stop(&job->deadline);
@@ -406,6 +422,7 @@ void api_job_move_to(struct api_job *job, const struct api_job_place *place, voi
 void api_job_report_from(struct api_job *job, struct span mailbox, void (*report)(struct api_job *job),
 			 void (*report_less)(struct api_job *job))
 {
+	tell_written(job);
 	imap_lease_end(&job->lease, false);
 	job->mailbox_name = mailbox;
 	job->spec.is_write = false;

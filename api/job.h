@@ -72,6 +72,8 @@ struct api_job {
 	struct imap_append *append;  /* own while it runs, likewise */
 	struct gp_timer deadline;
 	struct span mailbox_name; /* UTF-8, resolved; in the arena */
+	struct span also_written; /* borrow, in the arena: where a copy or move puts it; NIL: nowhere else */
+	bool is_told;             /* app->written was called */
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */

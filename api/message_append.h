@@ -79,7 +79,8 @@ struct api_append {
 	size_t n_same, n_likely, n_new;
 	unsigned n_looks;
 	struct gp_timer look_again;
-	json_t *extra; /* own: members of the reply to come; may be NULL */
+	struct gp_timer more; /* of what is held, on the next turn */
+	json_t *extra;        /* own: members of the reply to come; may be NULL */
 };
 
 /* `size` bytes in the exchange's arena, zeroed, of a struct that begins with a struct

@@ -512,6 +512,7 @@ static void move(struct api_bulk *self)
 
 	self->stage = is_move ? API_BULK_MOVING : API_BULK_COPYING;
 	self->job.is_committed = true;
+	self->job.also_written = self->target;
 	self->job.call = imap_copy_set_start(api_job_session(&self->job), &self->run, self->target, is_move,
 					     is_move ? on_moved : on_copied, self);
 	api_job_started(&self->job, self->job.call);

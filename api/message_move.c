@@ -274,6 +274,7 @@ void api_change_move(struct api_change *self)
 	}
 	self->unchanged_since = api_change_is_guarded(self) ? self->modseq : 0;
 	self->job.is_committed = true;
+	self->job.also_written = self->target;
 	self->job.call = imap_copy_start(api_job_session(&self->job), self->uid, self->target, is_move,
 					 is_move ? on_moved : on_copied_to_move, self);
 	api_job_started(&self->job, self->job.call);
@@ -303,6 +304,7 @@ static void on_copied(void *ctx, const struct gp_error *error, const struct imap
 static void copy(struct api_change *self)
 {
 	self->job.is_committed = true;
+	self->job.also_written = self->target;
 	self->job.call = imap_copy_start(api_job_session(&self->job), self->uid, self->target, false, on_copied, self);
 	api_job_started(&self->job, self->job.call);
 }

@@ -29,6 +29,8 @@ static json_t *links(void)
 	static const char *const hrefs[][2] = {
 		{"mailboxes", "/mailboxes{?subscribed,role,parent,counts,fields}"},
 		{"mailbox", "/mailboxes/{mailbox}"},
+		{"changes", "/mailboxes/{mailbox}/changes{?since,maxChanges,wait}"},
+		{"events", "/events{?mailbox*}"},
 		{"messages", "/mailboxes/{mailbox}/messages"},
 		{"message", "/mailboxes/{mailbox}/messages/{uid}"},
 		{"inboxMessages", "/messages?mailbox=INBOX"},

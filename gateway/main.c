@@ -174,6 +174,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
 	}
 	program->app.hubs = program->hubs;
+	program->app.written = api_hubs_written;
 	const struct http_server_config config = {
 		.loop = &program->loop,
 		.app = &program->app,

@@ -459,3 +459,25 @@ def test_leaving_at_any_point(alice: Client, gateway: Gateway, box: str) -> None
     for message in good(alice.get(f"/mailboxes/{segment(box)}/messages?fields=uid,subject"))["messages"]:
         text = read(alice, box, message["uid"]).get_content()
         assert text.rstrip("\n") in ("T", "T" * 200_000)
+
+
+def test_a_draft_is_saved_again(alice: Client, dovecot: Dovecot, box: str) -> None:
+    """PUT: the new one takes the place and the keywords of the old one, and nothing else goes."""
+    target = f"/mailboxes/{segment(box)}/messages"
+    other = post(alice, box, {"subject": "other", "text": "T"})
+    uid = post(alice, box, {"subject": "first", "text": "T", "keywords": {"$draft": True, "Work": True}})
+    shown = alice.get(f"{target}/{uid}?fields=uid,keywords")
+    form = b'--b\r\nContent-Disposition: form-data; name="subject"\r\n\r\nthird\r\n--b--\r\n'
+    saves = [(json.dumps({"subject": "second", "text": "T"}).encode(), "application/json"), (form, "multipart/form-data; boundary=b")]
+    for body, kind in saves:
+        response = alice.request("PUT", f"{target}/{uid}", body, {"Content-Type": kind})
+        assert response.status == 201, response.body
+        uid = response.json()["uid"]
+        assert response.header("Location") == f"{target}/{uid}"
+    assert read(alice, box, uid)["Subject"] == "third"
+    assert uids(alice.get(target)) == [uid, other]
+    with second_client(dovecot, box) as client:
+        assert flags_of(client, uid) >= {"\\Draft", "Work"}
+    late = alice.request("PUT", f"{target}/{uid}", b"{}", {"Content-Type": "application/json", "If-Match": shown.header("ETag") or ""})
+    refused(late, 412)
+    assert uids(alice.get(target)) == [uid, other]

@@ -80,6 +80,7 @@ void world_open(struct world *world)
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;
+	world->app.written = api_hubs_written;
 }
 
 void world_advance(struct world *world, uint64_t ms)

@@ -165,6 +165,21 @@ static void test_later(void **state)
 	end(&f);
 }
 
+/* What was there at the moment came, though it is gone since: the next sync says so. */
+static void test_came_and_went_since(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, QRESYNC, MODSEQ_60);
+	start(&f, "q7.50.90", 100);
+	exchange(&f, "UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 50 VANISHED)",
+		 "* VANISHED (EARLIER) 3,8,95\r\n* VANISHED 8,95,120\r\n$ OK\r\n");
+	exchange(&f, "UID SEARCH RETURN (ALL COUNT) UID 90:99", "* ESEARCH UID COUNT 1 ALL 97\r\n$ OK\r\n");
+	expect(&f, "OK created 95,97 updated  destroyed 3 q7.60.100");
+	end(&f);
+}
+
 static void test_cannot(void **state)
 {
 	static const struct {
@@ -371,9 +386,16 @@ static void test_flags_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_qresync),   cmocka_unit_test(test_later), cmocka_unit_test(test_cannot),
-		cmocka_unit_test(test_failures),  cmocka_unit_test(test_pages), cmocka_unit_test(test_many_pieces),
-		cmocka_unit_test(test_condstore), cmocka_unit_test(test_flags), cmocka_unit_test(test_flags_bounds),
+		cmocka_unit_test(test_qresync),
+		cmocka_unit_test(test_later),
+		cmocka_unit_test(test_came_and_went_since),
+		cmocka_unit_test(test_cannot),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_many_pieces),
+		cmocka_unit_test(test_condstore),
+		cmocka_unit_test(test_flags),
+		cmocka_unit_test(test_flags_bounds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

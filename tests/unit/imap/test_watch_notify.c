@@ -409,6 +409,32 @@ static void test_cap_of_one(void **state)
 	finish();
 }
 
+/* A session that served a request has its mailbox open, and NOTIFY tells of all but that. */
+static void test_session_with_a_mailbox(void **state)
+{
+	(void)state;
+	struct probe probe;
+
+	begin(4, 100);
+	start(&probe, "INBOX");
+	fake_log_in(at(0), NOTIFY_CAPS " UNSELECT");
+	fake_expect(at(0), "EXAMINE INBOX (CONDSTORE)");
+	fake_reply(at(0), "* 1 EXISTS\r\n$ OK [READ-ONLY] done\r\n");
+	assert_true(is_granted(&probe));
+	end(&probe);
+	watch_mailboxes(NULL, NULL, NULL);
+	fake_expect(at(0), "UNSELECT");
+	fake_expect_nothing(at(0));
+	fake_reply(at(0), "* OK [CLOSED] closed\r\n$ OK done\r\n");
+	fake_expect(at(0), NOTIFY_SET);
+	fake_reply(at(0), STATUSES "$ OK told\r\n");
+	expect_told("up;");
+	assert_int_equal(fake_n_opened(net), 1);
+	stop_watch();
+	log_out(0);
+	finish();
+}
+
 static void test_at_most_all_but_one(void **state)
 {
 	(void)state;
@@ -626,6 +652,7 @@ int main(void)
 		cmocka_unit_test(test_credential_refused),
 		cmocka_unit_test(test_many_come_back),
 		cmocka_unit_test(test_cap_of_one),
+		cmocka_unit_test(test_session_with_a_mailbox),
 		cmocka_unit_test(test_at_most_all_but_one),
 		cmocka_unit_test(test_pool_is_full),
 		cmocka_unit_test(test_cap_is_lowered),
