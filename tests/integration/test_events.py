@@ -169,6 +169,12 @@ class Model:
         self.uids = uids
         self.counts: Counter[tuple[str, int]] = Counter()
 
+    def after(self, stream: EventStream) -> set[int]:
+        uids = set(self.uids)
+        for event in list(stream.events):
+            (uids.difference_update if event.kind == "destroyed" else uids.update)(event.data.get("uids", []))
+        return uids
+
     def take(self, stream: EventStream) -> None:
         for event in stream.events:
             assert event.kind != "reset", "history is there"
@@ -223,11 +229,12 @@ def test_nothing_is_missed_or_told_twice(server: Dovecot, program: Gateway) -> N
         stop.set()
         for writer in writers:
             writer.join()
-        with open_stream(program, mailbox, last_id=last_id) as stream:
-            stream.ready()
-        model.take(stream)
         imap.noop()
         there = {int(uid) for uid in imap.uid("SEARCH", "ALL")[1][0].split()}
+        with open_stream(program, mailbox, last_id=last_id) as stream:
+            # ready is where the others are; what the server has not told yet comes behind it
+            stream.wait(lambda: model.after(stream) == there, what="what is there")
+        model.take(stream)
         assert model.uids == there
         assert all(n == 1 for (kind, _), n in model.counts.items() if kind != "updated")
 
