@@ -53,14 +53,16 @@
 #define GP_DRAIN_MS 30000
 
 /* watches */
-#define GP_WATCH_SESSIONS 2                /* of one watch, with IDLE */
-#define GP_WATCH_RENEW_MS (9 * 60 * 1000)  /* something is sent, before a NAT forgets the connection */
-#define GP_WATCH_SILENT_MS (5 * 60 * 1000) /* and when nothing came for so long */
-#define GP_WATCH_POLL_MS 30000             /* STATUS of what no server tells of */
-#define GP_WATCH_POLL_FACTOR 20            /* and at most this part of the time is spent with it */
-#define GP_WATCH_BLIND_MS (5 * 60 * 1000)  /* a mailbox without mod-sequences is named this often */
-#define GP_WATCH_RETRY_MS (5 * 60 * 1000)  /* a watch without a session asks for one again */
-#define GP_WATCH_BACKOFF_MS 1000           /* the first, doubled each time; a random part of it is waited */
+#define GP_WATCH_SESSIONS 2                  /* of one watch, with IDLE */
+#define GP_WATCH_RENEW_MS (9 * 60 * 1000)    /* something is sent, before a NAT forgets the connection */
+#define GP_WATCH_MIN_RENEW_MS 20000          /* of what is learned of a server that closes sooner, */
+#define GP_WATCH_LEARNED_MS (60 * 60 * 1000) /* for so long */
+#define GP_WATCH_SILENT_MS (5 * 60 * 1000)   /* and when nothing came for so long */
+#define GP_WATCH_POLL_MS 30000               /* STATUS of what no server tells of */
+#define GP_WATCH_POLL_FACTOR 20              /* and at most this part of the time is spent with it */
+#define GP_WATCH_BLIND_MS (5 * 60 * 1000)    /* a mailbox without mod-sequences is named this often */
+#define GP_WATCH_RETRY_MS (5 * 60 * 1000)    /* a watch without a session asks for one again */
+#define GP_WATCH_BACKOFF_MS 1000             /* the first, doubled each time; a random part of it is waited */
 #define GP_WATCH_MAX_BACKOFF_MS (2 * 60 * 1000)
 #define GP_WATCH_STEADY_MS 60000  /* up for so long: the back-off begins anew */
 #define GP_WATCH_RECONNECT_MS 10  /* between two logins of watches that come back, in one pool */

@@ -123,6 +123,8 @@ struct imap_pool {
 	uint64_t n_logins, n_login_failures;
 	uint64_t next_reconnect_ms; /* watches that come back take turns */
 	size_t n_lively;            /* watches that probe */
+	/* The server closes what was quiet for longer: learned, until then. 0: nothing was. */
+	uint64_t watch_renew_ms, watch_renew_until_ms;
 	bool is_draining;
 	void (*drained)(void *ctx);
 	void *drained_ctx; /* borrow */

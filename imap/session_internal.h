@@ -6,6 +6,7 @@
  *	session_route.c    untagged answers: to commands, and into the mailbox state
  *	session_login.c    from the greeting to READY
  *	session_idle.c     IDLE: a command that lasts
+ *	session_literal.c  a literal that comes in pieces
  *
  * A command is in exactly one list of its session from new to the end of done():
  *

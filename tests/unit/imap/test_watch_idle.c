@@ -70,6 +70,33 @@ static void test_the_open_mailbox(void **state)
 	leave_idle(0);
 }
 
+/* It closes what is quiet for 55 s: from then on IDLE is renewed before that. */
+static void test_an_impatient_server(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	idles(0);
+	expect_told("up;");
+	fake_turn(net, 55000);
+	fake_expect_nothing(at(0));
+	fake_end(at(0), GP_LOST, "closed");
+	expect_told("down LOST;");
+	fake_turn(net, GP_WATCH_BACKOFF_MS);
+	fake_log_in(at(1), IDLE_CAPS);
+	examined(1, "INBOX");
+	idles(1);
+	expect_told("up;");
+	fake_turn(net, 41249);
+	fake_expect_nothing(at(1));
+	fake_turn(net, 1);
+	interrupted(1);
+	idles(1);
+	leave_idle(1);
+}
+
 static void test_the_others(void **state)
 {
 	(void)state;
@@ -404,6 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_open_mailbox),
+		cmocka_unit_test(test_an_impatient_server),
 		cmocka_unit_test(test_the_others),
 		cmocka_unit_test(test_a_slow_round),
 		cmocka_unit_test(test_named_ones),
