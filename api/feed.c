@@ -59,7 +59,7 @@ static struct feed_mailbox *mailbox_new(struct api_feed *feed, struct span name)
 		return NULL;
 	}
 	mailbox->feed = feed;
-	mailbox->name = strndup(name.ptr, name.len);
+	mailbox->name = span_dup(name);
 	if (!mailbox->name) {
 		free(mailbox);
 		return NULL;
@@ -525,7 +525,7 @@ static bool copy_spec(struct api_listener *stream, const struct api_listener_spe
 		stream->refs[i].role = spec->mailboxes[i].role;
 		stream->n_refs++;
 		if (!span_is_nil(name)) {
-			char *copy = strndup(name.ptr, name.len);
+			char *copy = span_dup(name);
 			stream->refs[i].name = span_of(copy);
 			if (!copy) {
 				return false;
@@ -533,7 +533,7 @@ static bool copy_spec(struct api_listener *stream, const struct api_listener_spe
 		}
 	}
 	if (spec->last_event_id.len > 0) {
-		stream->last_id = strndup(spec->last_event_id.ptr, spec->last_event_id.len);
+		stream->last_id = span_dup(spec->last_event_id);
 	}
 	return stream->refs && (spec->last_event_id.len == 0 || stream->last_id);
 }

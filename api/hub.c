@@ -65,7 +65,7 @@ static bool copy_watched(struct api_hub *hub, const struct name_list *list)
 		return false;
 	}
 	for (size_t i = 0; i < list->n; i++) {
-		hub->watched[i] = strndup(list->names[i].ptr, list->names[i].len);
+		hub->watched[i] = span_dup(list->names[i]);
 		if (!hub->watched[i]) {
 			return false;
 		}
@@ -378,7 +378,7 @@ enum gp_status api_waiter_start(struct api_hubs *hubs, struct imap_credential *c
 	waiter->hub = hub;
 	waiter->events = events;
 	waiter->ctx = ctx;
-	waiter->mailbox = strndup(mailbox.ptr, mailbox.len);
+	waiter->mailbox = span_dup(mailbox);
 	waiter->next = hub->waiters;
 	if (waiter->next) {
 		waiter->next->prev = waiter;

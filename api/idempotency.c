@@ -177,7 +177,7 @@ static struct api_idempotent *add(struct api_idempotency *memory, const unsigned
 	struct api_idempotent **bucket = &memory->buckets[bucket_of(owner, key)];
 
 	if (entry) {
-		entry->key = strndup(key.ptr, key.len);
+		entry->key = span_dup(key);
 	}
 	if (!entry || !entry->key) {
 		free(entry);

@@ -1,5 +1,7 @@
 #include "base/span.h"
 
+#include <stdlib.h>
+
 static unsigned char fold(char c)
 {
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
@@ -152,4 +154,17 @@ bool span_to_u32(struct span s, uint32_t *value_out)
 	}
 	*value_out = (uint32_t)value;
 	return true;
+}
+
+char *span_dup(struct span text)
+{
+	char *copy = malloc(text.len + 1);
+
+	if (copy) {
+		if (text.len > 0) {
+			memcpy(copy, text.ptr, text.len);
+		}
+		copy[text.len] = '\0';
+	}
+	return copy;
 }

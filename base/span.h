@@ -60,4 +60,8 @@ struct span span_trim(struct span s);
 bool span_to_u64(struct span s, uint64_t *value_out);
 bool span_to_u32(struct span s, uint32_t *value_out);
 
+/* A copy with a NUL behind it, own; NULL when memory ends. NIL and "" are "". (strndup()
+ * may look behind the end for the NUL that a span has not.) */
+char *span_dup(struct span text);
+
 #endif

@@ -185,7 +185,7 @@ static enum gp_status give(struct reading *reading, size_t index, enum source so
 	}
 	given->source = source;
 	given->values = values;
-	values[given->n_values] = strndup(value.ptr, value.len);
+	values[given->n_values] = span_dup(value);
 	if (!values[given->n_values]) {
 		return no_memory(reading);
 	}

@@ -490,7 +490,7 @@ static bool copy_mailbox(struct imap_lease *lease, struct span mailbox)
 	if (span_is_nil(mailbox)) {
 		return true;
 	}
-	lease->mailbox = span_equal_text_nocase(mailbox, "INBOX") ? strdup("INBOX") : strndup(mailbox.ptr, mailbox.len);
+	lease->mailbox = span_equal_text_nocase(mailbox, "INBOX") ? strdup("INBOX") : span_dup(mailbox);
 	return lease->mailbox != NULL;
 }
 
@@ -552,7 +552,7 @@ void pool_tenant_note_mailbox(struct imap_lease *lease, struct span mailbox)
 
 	free(session->mailbox);
 	/* Without it the session is not told when the mailbox is about to be deleted. */
-	session->mailbox = span_is_nil(mailbox) ? NULL : strndup(mailbox.ptr, mailbox.len);
+	session->mailbox = span_is_nil(mailbox) ? NULL : span_dup(mailbox);
 }
 
 void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)

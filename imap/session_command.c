@@ -78,7 +78,7 @@ static void command_free(struct imap_command *command)
 
 static char *copy(struct span text)
 {
-	return strndup(text.ptr ? text.ptr : "", text.len);
+	return span_dup(text);
 }
 
 /* The name in UTF-8 and as the server spells it in its answers. */

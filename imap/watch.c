@@ -51,8 +51,7 @@ static enum gp_status copy_names(struct imap_watch *watch, const struct span *fr
 
 	for (size_t i = 0; names && i < n; i++) {
 		names[i].watch = watch;
-		names[i].name =
-			span_equal_text_nocase(from[i], "INBOX") ? strdup("INBOX") : strndup(from[i].ptr, from[i].len);
+		names[i].name = span_equal_text_nocase(from[i], "INBOX") ? strdup("INBOX") : span_dup(from[i]);
 		if (!names[i].name) {
 			free_names(names, i);
 			names = NULL;
@@ -115,7 +114,7 @@ static struct watch_news *add_news(struct imap_watch *watch, struct span mailbox
 		watch->news_size = size;
 	}
 	struct watch_news *news = &watch->news[watch->n_news];
-	*news = (struct watch_news){.mailbox = strndup(mailbox.ptr, mailbox.len)};
+	*news = (struct watch_news){.mailbox = span_dup(mailbox)};
 	watch->n_news += news->mailbox != NULL;
 	return news->mailbox ? news : NULL;
 }

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -110,13 +111,27 @@ static void test_numbers(void **state)
 	assert_false(span_to_u64(SPAN_NIL, &value));
 }
 
+static void test_dup(void **state)
+{
+	(void)state;
+	/* nothing behind the end is looked at: ASan would see it */
+	char *exact = malloc(3);
+	assert_non_null(exact);
+	memcpy(exact, "abc", 3);
+	char *copy = span_dup(span_make(exact, 3));
+	assert_string_equal(copy, "abc");
+	free(copy);
+	free(exact);
+	copy = span_dup(SPAN_NIL);
+	assert_string_equal(copy, "");
+	free(copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_equal),
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_slices),
-		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_dup),    cmocka_unit_test(test_equal),   cmocka_unit_test(test_find),
+		cmocka_unit_test(test_slices), cmocka_unit_test(test_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
