@@ -27,17 +27,17 @@ static void change_reset(struct api_job *job)
 }
 
 /* What a caller who came too late needs to decide anew: {"uid","uidValidity","modseq","keywords"}. */
-static struct span write_current(struct api_change *self, const struct imap_fetch *row)
+struct span api_message_current(struct api_job *job, const struct imap_fetch *row)
 {
-	struct gp_arena *arena = &self->job.exchange->arena;
+	struct gp_arena *arena = &job->exchange->arena;
 	const uint64_t members =
 		API_MEMBER_BIT(UID) | API_MEMBER_BIT(UIDVALIDITY) | API_MEMBER_BIT(MODSEQ) | API_MEMBER_BIT(KEYWORDS);
 	struct api_message_view view;
 	struct api_json_writer writer;
 	struct gp_buffer text;
 	struct span current = SPAN_NIL;
-	enum gp_status status = api_message_view_init(&view, members, arena, self->job.mailbox_name,
-						      api_job_selected(&self->job)->uidvalidity);
+	enum gp_status status =
+		api_message_view_init(&view, members, arena, job->mailbox_name, api_job_selected(job)->uidvalidity);
 
 	gp_buffer_init(&text, GP_MAX_JSON_BODY);
 	if (status == GP_OK) {
@@ -69,7 +69,7 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 		self->etag[0] = '\0';
 	}
 	if (row->items & IMAP_ITEM_FLAGS && !span_is_nil(self->if_match)) {
-		self->job.exchange->current = write_current(self, row);
+		self->job.exchange->current = api_message_current(&self->job, row);
 	}
 	if (row->items & IMAP_ITEM_FLAGS) {
 		self->lacks_keyword = false;

@@ -84,6 +84,9 @@ void api_change_probe(struct api_change *self, api_change_fn there, api_change_f
 void api_change_stay_unknown(struct api_change *self);
 /* Replies with the message as it now is, in the mailbox that is selected. */
 void api_change_show(struct api_change *self);
+/* For exchange->current: uid, uidValidity, modseq and keywords of a row of the selected
+ * mailbox, as JSON in the arena; NIL when memory ends. */
+struct span api_message_current(struct api_job *job, const struct imap_fetch *row);
 /* For rows of STORE and FETCH: notes what the message's version is. */
 void api_change_on_row(void *ctx, const struct imap_fetch *row);
 void api_change_fail_not_found(struct api_change *self);

@@ -14,6 +14,7 @@
 #include "api/conditional.h"
 #include "api/etag.h"
 #include "api/message_append.h"
+#include "api/message_change.h"
 #include "api/message_json.h"
 #include "imap/writer.h"
 
@@ -93,6 +94,9 @@ static void on_old_row(void *ctx, const struct imap_fetch *row)
 
 	self->has_row = api_etag_of_message(&version, self->etag) == GP_OK;
 	self->modseq = version.modseq;
+	if (!span_is_nil(self->if_match)) {
+		job_of(self)->exchange->current = api_message_current(job_of(self), row);
+	}
 	if (!self->append.has_keywords) {
 		inherit(self, row);
 	}
@@ -110,6 +114,7 @@ static void on_old(void *ctx, const struct gp_error *error)
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u in '%s'",
 			     (unsigned)self->uid, api_excerpt(job->mailbox_name).text);
 	} else if (!api_match_allows(self->if_match, self->etag)) {
+		job->exchange->current_etag = gp_arena_strdup(&job->exchange->arena, span_of(self->etag));
 		api_job_fail(job, API_PROBLEM_PRECONDITION_FAILED, NULL,
 			     "the message has changed since: read it again");
 	} else if (self->has_too_many) {
