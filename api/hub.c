@@ -322,7 +322,7 @@ void api_hubs_written(struct api_hubs *hubs, const struct imap_credential *crede
 {
 	struct api_hub *hub = find(hubs, credential);
 
-	if (!hub || !hub->is_up) {
+	if (!hub || !hub->is_up || hubs->is_draining) {
 		return; /* when it is up it looks anyway */
 	}
 	if (span_is_nil(mailbox)) {
