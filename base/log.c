@@ -24,8 +24,22 @@ bool gp_log_enabled(enum gp_log_level level)
 	return level <= max_level;
 }
 
-/* Escapes control characters, quotes and backslashes for JSON, control characters
- * alone for text; bytes above 0x7F pass when they are UTF-8, else become '?'. */
+/* What ends a line, or makes a terminal do something: control characters, those of two bytes
+ * in UTF-8 (C1) among them, and the two separators of Unicode. */
+static bool is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029;
+}
+
+static size_t escape_control(char *out, size_t size, uint32_t c)
+{
+	int len = snprintf(out, size, line_format == GP_LOG_JSON ? "\\u%04x" : "\\x%02x", (unsigned)c);
+
+	return (size_t)len;
+}
+
+/* Escapes control characters, and for JSON quotes and backslashes; bytes above 0x7F pass
+ * when they are UTF-8, else become '?'. */
 static size_t escape(char *out, size_t size, const char *text)
 {
 	size_t at = 0;
@@ -34,15 +48,19 @@ static size_t escape(char *out, size_t size, const char *text)
 
 	for (size_t i = 0; i < len && at + 7 < size; i++) {
 		unsigned char c = (unsigned char)text[i];
-		if (c < 0x20 || c == 0x7F) {
-			at += (size_t)snprintf(out + at, size - at, line_format == GP_LOG_JSON ? "\\u%04x" : "\\x%02x",
-					       c);
+		if (c < 0x80 && is_control(c)) {
+			at += escape_control(out + at, size - at, c);
 		} else if (line_format == GP_LOG_JSON && (c == '"' || c == '\\')) {
 			out[at++] = '\\';
 			out[at++] = (char)c;
 		} else if (c >= 0x80 && i >= valid) {
 			uint32_t code_point;
 			size_t n = utf8_decode(span_make(text + i, len - i), &code_point);
+			if (n > 0 && is_control(code_point)) {
+				at += escape_control(out + at, size - at, code_point);
+				i += n - 1;
+				continue;
+			}
 			valid = i + n;
 			out[at++] = n ? (char)c : '?';
 		} else {
