@@ -136,18 +136,66 @@ enum gp_status imap_login_classify(const struct imap_response *response, enum gp
 	return status;
 }
 
+/* RFC 4616: no authorization identity, user name, password. */
+static size_t plain_message(const struct imap_credential *credential, char out[MAX_PLAIN_MESSAGE])
+{
+	struct span username = imap_credential_username(credential);
+	struct span password = imap_credential_password(credential);
+	size_t len = 0;
+
+	assert(username.len + password.len + 2 <= MAX_PLAIN_MESSAGE);
+	out[len++] = '\0';
+	memcpy(out + len, username.ptr, username.len);
+	len += username.len;
+	out[len++] = '\0';
+	memcpy(out + len, password.ptr, password.len);
+	return len + password.len;
+}
+
+/* Whether the server sends back what it was sent, in one of the ways in which that was
+ * written: some repeat the line that they did not understand. */
+static bool repeats_secret(const struct imap_session *session, struct span text)
+{
+	struct span password = imap_credential_password(session->credential);
+	char message[MAX_PLAIN_MESSAGE];
+	struct imap_writer written;
+	bool is_found = password.len > 0 && span_find(text, password) >= 0;
+
+	imap_writer_init(&written, IMAP_LITERAL_SYNC, false);
+	imap_writer_astring(&written, password);
+	is_found |= written.bytes.len > 0 && span_find(text, gp_buffer_span(&written.bytes)) >= 0;
+	imap_writer_deinit(&written);
+	imap_writer_base64(&written, span_make(message, plain_message(session->credential, message)));
+	is_found |= written.bytes.len > 0 && span_find(text, gp_buffer_span(&written.bytes)) >= 0;
+	imap_writer_deinit(&written);
+	OPENSSL_cleanse(message, sizeof message);
+	return is_found;
+}
+
+/* The server's words go into replies and logs. */
+static void error_from(const struct imap_session *session, struct gp_error *error, enum gp_status status,
+		       const struct imap_response *response)
+{
+	struct imap_response told = *response;
+
+	if (repeats_secret(session, told.text)) {
+		told.text = SPAN_NIL;
+	}
+	imap_session_error_from(error, status, &told);
+}
+
 static void fail_from(struct imap_session *session, enum gp_status status, const struct imap_response *response)
 {
 	struct gp_error error;
 
-	imap_session_error_from(&error, status, response);
+	error_from(session, &error, status, response);
 	imap_session_close(session, &error);
 }
 
 void imap_login_on_bye(struct imap_session *session, const struct imap_response *response)
 {
 	if (session->bye.status == GP_OK) {
-		imap_session_error_from(&session->bye, imap_login_classify(response, GP_LOST), response);
+		error_from(session, &session->bye, imap_login_classify(response, GP_LOST), response);
 		gp_timer_start(&session->end_timer, IMAP_SESSION_BYE_GRACE_MS);
 	}
 }
@@ -378,22 +426,6 @@ static void on_login(void *ctx, const struct imap_result *result)
 	} else {
 		fail_from(session, status, response);
 	}
-}
-
-/* RFC 4616: no authorization identity, user name, password. */
-static size_t plain_message(const struct imap_credential *credential, char out[MAX_PLAIN_MESSAGE])
-{
-	struct span username = imap_credential_username(credential);
-	struct span password = imap_credential_password(credential);
-	size_t len = 0;
-
-	assert(username.len + password.len + 2 <= MAX_PLAIN_MESSAGE);
-	out[len++] = '\0';
-	memcpy(out + len, username.ptr, username.len);
-	len += username.len;
-	out[len++] = '\0';
-	memcpy(out + len, password.ptr, password.len);
-	return len + password.len;
 }
 
 static void write_sasl(struct imap_session *session, struct imap_command *command)
