@@ -27,6 +27,8 @@ static void test_names(void **state)
 		{true, "C:\\x\\y.exe", "attachment; filename=\"C__x_y.exe\""},
 		/* RIGHT-TO-LEFT OVERRIDE would show "gpj.exe" as "exe.jpg" */
 		{true, "photo\xE2\x80\xAEgpj.exe", "attachment; filename=\"photogpj.exe\""},
+		/* ARABIC LETTER MARK turns what follows, too; a tag is seen by nobody */
+		{true, "a\xD8\x9C\xF3\xA0\x81\xA1.txt", "attachment; filename=\"a.txt\""},
 		{true, "\xFF\xFE", "attachment; filename=\"__\""},
 	};
 	struct gp_arena arena;
