@@ -430,21 +430,7 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 	return list->n <= HTTP_GUARD_MAX_HEADERS ? MHD_YES : MHD_NO;
 }
 
-/* A NUL in the target ends it silently on libmicrohttpd before 0.9.77; the version
- * stands right behind the target in the same buffer, so it shows. */
-static bool is_target_cut(const struct http_connection *connection, const char *version)
-{
-#if MHD_VERSION < 0x00097701
-	const char *target = connection->target_in_place;
-	return target && version > target && (size_t)(version - target) != connection->target_len + 1;
-#else
-	(void)connection;
-	(void)version;
-	return false;
-#endif
-}
-
-static struct http_guard_verdict guard(const struct http_exchange *exchange, const char *version)
+static struct http_guard_verdict guard(const struct http_exchange *exchange, const char *method, const char *version)
 {
 	struct header_list list;
 
@@ -458,9 +444,9 @@ static struct http_guard_verdict guard(const struct http_exchange *exchange, con
 		.n_headers = list.n,
 	};
 	struct http_guard_verdict verdict = http_guard_check(&request);
-	if (verdict.status == 0 && is_target_cut(exchange->connection, version)) {
+	if (verdict.status == 0 && !http_layout_is_plain(exchange->connection, method, version, list.items, list.n)) {
 		verdict.status = 400;
-		verdict.detail = "The target holds a NUL.";
+		verdict.detail = "A line is folded, does not end in CR LF, or holds a NUL.";
 	}
 	if (verdict.status == 0 && verdict.content_length > exchange->server->max_body) {
 		verdict.status = 413;
@@ -510,7 +496,7 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	if (!exchange->method || (!exchange->target && connection->target_in_place)) {
 		return refuse(exchange, 503, NULL);
 	}
-	struct http_guard_verdict verdict = guard(exchange, version);
+	struct http_guard_verdict verdict = guard(exchange, method, version);
 	if (verdict.status != 0) {
 		return refuse(exchange, verdict.status, verdict.detail);
 	}

@@ -154,6 +154,13 @@ bool http_upload_is_coming(const struct http_exchange *exchange);
 void http_upload_op_begin(struct api_exchange *api, const struct api_upload_events *events, void *ctx);
 void http_upload_op_want(struct api_exchange *api, size_t n);
 
+/* ---- http_layout.c ---- */
+
+/* Whether the line and the fields of a request are written as RFC 9112 has it: each ends in
+ * CR LF, none is folded, none holds a NUL. `headers` are all of them, in order. */
+bool http_layout_is_plain(const struct http_connection *connection, const char *method, const char *version,
+			  const struct http_guard_header *headers, size_t n_headers);
+
 /* ---- http_reply.c ---- */
 
 /* Fills exchange->response; never fails (memory: a ready-made 503). `body` is taken,
