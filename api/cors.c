@@ -108,3 +108,17 @@ bool api_cors_guard(const struct api_app *app, struct api_exchange *exchange)
 	refuse(exchange);
 	return false;
 }
+
+bool api_cors_guard_effect(const struct api_app *app, struct api_exchange *exchange)
+{
+	struct span site = exchange->ops->header(exchange, "Sec-Fetch-Site");
+	enum api_origin origin = api_cors_origin(app, exchange);
+	bool is_embedded = origin == API_ORIGIN_ABSENT && !span_is_nil(site) &&
+			   !span_equal_text_nocase(site, "same-origin") && !span_equal_text_nocase(site, "none");
+
+	if (origin != API_ORIGIN_FOREIGN && !is_embedded) {
+		return true;
+	}
+	api_reply_problem(exchange, API_PROBLEM_FORBIDDEN, NULL, "a page of another site may not change anything here");
+	return false;
+}

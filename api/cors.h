@@ -26,5 +26,8 @@ bool api_cors_is_preflight(struct api_exchange *exchange);
 void api_cors_preflight(const struct api_app *app, struct api_exchange *exchange, const char *methods);
 /* False: it has been refused (403). */
 bool api_cors_guard(const struct api_app *app, struct api_exchange *exchange);
+/* The same for a GET that changes something: browsers send none of them with an Origin when
+ * a page only embeds or links them, but say where they come from (Sec-Fetch-Site). */
+bool api_cors_guard_effect(const struct api_app *app, struct api_exchange *exchange);
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include "api/body_values.h"
 #include "api/conditional.h"
+#include "api/cors.h"
 #include "api/etag.h"
 #include "api/message_json.h"
 #include "api/router.h"
@@ -320,6 +321,9 @@ void api_message_get(struct api_request *request)
 	self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 	if (api_query_finish(query) != GP_OK) {
 		api_reply_error(request->exchange, &query->error);
+		return;
+	}
+	if (self->marks_seen && !api_cors_guard_effect(request->app, request->exchange)) {
 		return;
 	}
 	const struct api_job_spec spec = {.mailbox = request->mailbox,
