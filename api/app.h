@@ -38,4 +38,9 @@ struct api_app {
 	const char *upstream_name; /* borrow */
 };
 
+/* Counts what one request holds in memory, `n_bytes` in all, in *n_held and among what all
+ * hold. False: that would be more than GP_MAX_HELD, and nothing was counted. */
+bool api_hold(struct api_app *app, size_t *n_held, size_t n_bytes) GP_MUST_USE;
+void api_hold_end(struct api_app *app, size_t *n_held);
+
 #endif

@@ -364,6 +364,7 @@ static void append_free(struct api_job *job)
 
 	append_reset(job);
 	gp_buffer_deinit(&self->message);
+	api_hold_end(job->app, &self->n_gathered);
 	if (self->release) {
 		self->release(self);
 	}
@@ -602,9 +603,13 @@ static void fail_gathering(struct api_append *self, enum api_problem problem, co
 static void on_gathered(void *ctx, struct span octets)
 {
 	struct api_append *self = append_of(ctx);
-	enum gp_status status = gp_buffer_append(&self->message, octets);
+	bool has_room = api_hold(self->job.app, &self->n_gathered, self->message.len + octets.len);
+	enum gp_status status = has_room ? gp_buffer_append(&self->message, octets) : GP_NO_MEMORY;
 
-	if (status == GP_LIMIT) {
+	if (!has_room) {
+		fail_gathering(self, API_PROBLEM_UNAVAILABLE,
+			       "too many messages without a Content-Length are held: send it, and none has to be");
+	} else if (status == GP_LIMIT) {
 		fail_gathering(self, API_PROBLEM_TOO_LARGE,
 			       "without a Content-Length a message may have 1 MiB at most: send its Content-Length");
 	} else if (status != GP_OK) {

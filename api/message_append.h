@@ -60,6 +60,7 @@ struct api_append {
 	uint64_t size; /* of the message */
 	bool is_held;  /* it is in `message`, not in the request's body to come */
 	struct gp_buffer message;
+	size_t n_gathered; /* of `message`, among those of app->n_held */
 	/* Another way to hold it, NULL: `message`. Gives the next octets, `room` at most and
 	 * one at least; from the first one when n_written is 0. */
 	size_t (*read)(struct api_append *self, char *to, size_t room);

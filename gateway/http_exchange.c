@@ -323,6 +323,12 @@ static void log_exchange(const struct http_exchange *exchange, enum MHD_RequestT
 	       (double)api->queue_us / 1000, (double)api->imap_us / 1000, is_cut ? " end=broken" : "");
 }
 
+static void drop_body(struct http_exchange *exchange)
+{
+	gp_buffer_deinit(&exchange->body);
+	api_hold_end(exchange->server->app, &exchange->n_held);
+}
+
 static void release(struct http_exchange *exchange)
 {
 	struct http_server *server = exchange->server;
@@ -341,7 +347,7 @@ static void release(struct http_exchange *exchange)
 	}
 	server->n_exchanges--;
 	http_ring_deinit(&exchange->ring);
-	gp_buffer_deinit(&exchange->body);
+	drop_body(exchange);
 	gp_arena_deinit(&exchange->api.arena);
 	free(exchange->target);
 	free(exchange->method);
@@ -512,21 +518,27 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	return MHD_YES;
 }
 
-/* A body that is kept is JSON: what is longer is taken off the wire, so that the 413 that
- * follows can be read, but not kept. */
+/* A body that is kept is JSON: what is longer, or more than there is room for, is taken off
+ * the wire, so that the 413 or 503 that follows can be read, but not kept. Whose it is shows
+ * only when it is there: what strangers send must have an end. */
 static enum MHD_Result receive(struct http_exchange *exchange, struct span bytes)
 {
 	exchange->n_body += bytes.len;
 	if (exchange->n_body > exchange->server->max_body) {
 		return MHD_NO; /* chunked, or it would have been refused before */
 	}
-	if (exchange->api.is_body_too_large) {
+	if (exchange->api.is_body_too_large || exchange->is_body_dropped) {
+		return MHD_YES;
+	}
+	if (!api_hold(exchange->server->app, &exchange->n_held, exchange->body.len + bytes.len)) {
+		exchange->is_body_dropped = true;
+		drop_body(exchange);
 		return MHD_YES;
 	}
 	enum gp_status status = gp_buffer_append(&exchange->body, bytes);
 	if (status == GP_LIMIT) {
 		exchange->api.is_body_too_large = true;
-		gp_buffer_deinit(&exchange->body);
+		drop_body(exchange);
 	}
 	return status == GP_NO_MEMORY ? MHD_NO : MHD_YES;
 }
@@ -539,6 +551,9 @@ static enum MHD_Result dispatch(struct http_exchange *exchange)
 	gp_timer_stop(&exchange->connection->deadline);
 	if (server->is_giving_up || exchange->is_api_done) {
 		return MHD_NO;
+	}
+	if (exchange->is_body_dropped) {
+		return refuse(exchange, 503, NULL);
 	}
 	if (exchange->n_body > 0 && !exchange->api.is_body_too_large) {
 		exchange->api.body = gp_buffer_span(&exchange->body);

@@ -112,13 +112,15 @@ struct http_exchange {
 	char *target;                                 /* own */
 	char *method;                                 /* own */
 	struct gp_buffer body;
+	size_t n_held;                 /* of them in `body`, among those of app->n_held */
 	uint64_t n_body;               /* bytes received */
 	struct MHD_Response *response; /* own, until it is queued */
 	unsigned status;
 	uint64_t n_sent; /* bytes of body handed to libmicrohttpd */
 	bool is_http_1_0;
 	bool is_suspended;
-	bool is_api_done; /* replied, ended or told gone: neither side touches the other */
+	bool is_body_dropped; /* there was no room for it: 503 */
+	bool is_api_done;     /* replied, ended or told gone: neither side touches the other */
 	struct http_upload upload;
 	/* a streamed body */
 	bool is_stream, is_stream_ended, is_stream_complete, is_stream_broken;

@@ -135,6 +135,8 @@ static void set(struct world *world, const char *text)
 		if (api_role_config_add(&world->roles, span_of(text), &error) != GP_OK) {
 			script_die("line %d: %s", progress->line, error.text);
 		}
+	} else if (span_equal_text(key, "held")) {
+		world->n_held = read_number(&text);
 	} else if (span_equal_text(key, "work")) {
 		world->work_ms = read_duration(text);
 	} else {

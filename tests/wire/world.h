@@ -44,6 +44,7 @@ struct world {
 	struct imap_pool_config config;
 	uint64_t request_timeout_ms;
 	uint64_t work_ms; /* how long a worker takes */
+	size_t n_held;    /* by requests of others: of app.n_held */
 	enum world_split split;
 	uint64_t random; /* the state of the random splits */
 

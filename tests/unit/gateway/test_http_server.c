@@ -269,6 +269,36 @@ static void test_oversize_bodies(void **state)
 	fixture_close(&f);
 }
 
+/* What all requests together hold is bounded, whoever sends them. */
+static void test_bodies_of_all(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct client first, second;
+
+	fixture_open(&f, NULL, NULL);
+	f.app.n_held = GP_MAX_HELD - 100;
+	client_open(&f, &first);
+	client_open(&f, &second);
+	client_say(&f, &first, "POST /e HTTP/1.1\r\n" HOST "Content-Length: 80\r\n\r\n");
+	send_body(&f, &first, 60, false);
+	RUN_UNTIL(&f, f.app.n_held == GP_MAX_HELD - 40);
+	size_t n_handled = f.n_handled;
+	client_say(&f, &second, "POST /e HTTP/1.1\r\n" HOST "Content-Length: 80\r\n\r\n");
+	send_body(&f, &second, 80, false);
+	RUN_UNTIL(&f, client_has(&second, "HTTP/1.1 503 "));
+	assert_true(client_has(&second, "Retry-After: "));
+	assert_int_equal(f.n_handled, n_handled);
+	assert_int_equal(f.app.n_held, GP_MAX_HELD - 40);
+	send_body(&f, &first, 20, false);
+	RUN_UNTIL(&f, client_body(&first).len == 80);
+	client_close(&f, &first);
+	client_close(&f, &second);
+	RUN_UNTIL(&f, http_server_stats(f.server).n_exchanges == 0);
+	assert_int_equal(f.app.n_held, GP_MAX_HELD - 100);
+	fixture_close(&f);
+}
+
 /* ---- bad requests ---- */
 
 static const struct {
@@ -705,6 +735,7 @@ int main(void)
 		cmocka_unit_test(test_long_query),
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_oversize_bodies),
+		cmocka_unit_test(test_bodies_of_all),
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_nul_in_target),
 		cmocka_unit_test(test_refusal_is_a_problem),
