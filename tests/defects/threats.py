@@ -78,6 +78,7 @@ def check(root: Path, rows: list[Row]) -> list[str]:
         for code in sorted(set(re.findall(r"`([^`\n]+)`", before + after)))
         if (why := complaint(root, code, names))
     ]
+    complaints += [f"{name}.patch: no row of {DOCUMENT} names it" for name in sorted(names) if f"`defect {name}`" not in before]
     complaints += [f"{name}.patch: {DOCUMENT} has no section '{threat}'" for name, _, threat, _ in rows if threat not in known]
     if middle != table(rows, known):
         complaints.append(f"{DOCUMENT}: its list of defects is out of date: tests/defects/defects --table writes it")
