@@ -167,7 +167,7 @@ static void write_detail(char detail[MAX_DETAIL], const struct gp_error *error)
 {
 	const char *text = gp_status_text(error->status);
 
-	if (error->text[0] == '\0' || error->status == GP_AUTH) {
+	if (error->text[0] == '\0' || error->status == GP_AUTH || strcmp(error->text, text) == 0) {
 		snprintf(detail, MAX_DETAIL, "%s", text);
 	} else if (error->status == GP_INVALID || error->status == GP_NOT_FOUND) {
 		snprintf(detail, MAX_DETAIL, "%s", error->text);

@@ -172,16 +172,22 @@ static bool repeats_secret(const struct imap_session *session, struct span text)
 	return is_found;
 }
 
-/* The server's words go into replies and logs. */
+/*
+ * The server's words go into replies and logs. In clear, where TLS is to come, they are
+ * anybody's; and before a password was sent, nobody can have refused it.
+ */
 static void error_from(const struct imap_session *session, struct gp_error *error, enum gp_status status,
 		       const struct imap_response *response)
 {
 	struct imap_response told = *response;
+	bool is_before_login = session->state < IMAP_SESSION_AUTHENTICATING;
 
-	if (repeats_secret(session, told.text)) {
+	if (is_before_login && session->endpoint->security == IMAP_SECURITY_STARTTLS) {
+		told.text = told.code.name = SPAN_NIL;
+	} else if (repeats_secret(session, told.text)) {
 		told.text = SPAN_NIL;
 	}
-	imap_session_error_from(error, status, &told);
+	imap_session_error_from(error, status == GP_AUTH && is_before_login ? GP_GREETING : status, &told);
 }
 
 static void fail_from(struct imap_session *session, enum gp_status status, const struct imap_response *response)
@@ -510,7 +516,7 @@ static void on_starttls(void *ctx, const struct imap_result *result)
 		return;
 	}
 	if (result->response->condition != IMAP_OK) {
-		fail_from(session, GP_TLS, result->response);
+		imap_session_fail(session, GP_TLS, "the IMAP server refuses STARTTLS");
 		return;
 	}
 	/* on_received() in session.c starts TLS when no byte follows. */
