@@ -440,13 +440,19 @@ static void test_header_deadline(void **state)
 	client_say(&f, &used, GET("/now"));
 	RUN_UNTIL(&f, client_has(&used, "\r\n\r\n/now"));
 	client_open(&f, &fresh);
-	client_say(&f, &fresh, "GET / HTTP/1.1\r\n");
-	/* it never stops sending, so inactivity would not catch it */
+	client_say(&f, &fresh, "GET / HTTP/1.1\r\nX: ");
+	/* it never stops sending, so inactivity would not catch it, nor sends so much that it would be too much */
+	uint64_t until_ms = f.loop.timers.now_ms + 5000, next_ms = 0;
 	while (!client_is_over(&fresh)) {
-		client_say(&f, &fresh, "X: y\r\n");
+		assert_true(f.loop.timers.now_ms < until_ms);
+		if (f.loop.timers.now_ms >= next_ms) {
+			client_say(&f, &fresh, "y");
+			next_ms = f.loop.timers.now_ms + 1;
+		}
 		uv_run(&f.loop.uv, UV_RUN_NOWAIT);
 	}
 	assert_int_equal(f.n_handled, 1);
+	assert_int_equal(fresh.in.len, 0);
 	/* the one that has behaved may idle, but not trickle for ever */
 	client_say(&f, &used, "GET / HTTP/1.1\r\n");
 	RUN_UNTIL(&f, client_is_over(&used));
