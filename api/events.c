@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/auth.h"
 #include "api/event_id.h"
 #include "api/event_text.h"
 #include "api/feed.h"
@@ -118,6 +119,7 @@ static void on_events(void *ctx, struct span text)
 	struct events *self = ctx;
 	struct gp_buffer batch, id;
 
+	api_auth_check_owner(self->exchange, api_listener_credential(self->listener));
 	gp_buffer_init(&batch, text.len + API_EVENT_ID_MAX + API_STATE_MAX);
 	gp_buffer_init(&id, API_EVENT_ID_MAX + API_STATE_MAX);
 	enum gp_status status = api_listener_write_id(self->listener, &id);

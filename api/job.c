@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/auth.h"
 #include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
@@ -75,7 +76,8 @@ static void tell_written(struct api_job *job)
 	}
 }
 
-struct api_exchange *api_job_finish(struct api_job *job)
+/* Gives the exchange back. */
+static struct api_exchange *end(struct api_job *job)
 {
 	struct api_exchange *exchange = job->exchange;
 
@@ -93,12 +95,18 @@ struct api_exchange *api_job_finish(struct api_job *job)
 	return exchange;
 }
 
+struct api_exchange *api_job_finish(struct api_job *job)
+{
+	api_auth_check_owner(job->exchange, job->credential);
+	return end(job);
+}
+
 static void on_gone(void *ctx)
 {
 	struct api_job *job = ctx;
 
 	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
-	(void)api_job_finish(job);
+	(void)end(job); /* nobody is told anything */
 }
 
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
@@ -369,6 +377,8 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		return;
 	}
 	uint64_t queue_us = imap_lease_queue_ms(lease) * 1000, waited_us = job->app->now_us() - job->wait_started_us;
+	/* From here on the exchange is given what this session says. */
+	api_auth_check_owner(job->exchange, imap_lease_credential(lease));
 	job->exchange->queue_us += queue_us;
 	job->exchange->imap_us += waited_us > queue_us ? waited_us - queue_us : 0;
 	job->wait_started_us = 0;
