@@ -146,8 +146,8 @@ struct gp_timers *imap_session_timers(const struct imap_session *session);
 const char *imap_session_personal_prefix(const struct imap_session *session);
 /* Commands in flight or in the queue. */
 size_t imap_session_n_commands(const struct imap_session *session);
-/* Commands that are not through and have somebody to tell: those that were cancelled are
- * drained without a word. */
+/* Commands of others that are not through and have somebody to tell: those that were
+ * cancelled are drained without a word, and what the session asks itself is not counted. */
 size_t imap_session_n_listening(const struct imap_session *session);
 /* Whether it may be given to somebody new: it is READY, and what was cancelled on it is
  * drained by its own tagged answers. False from the moment on in which the position in

@@ -238,20 +238,21 @@ void imap_command_cancel(struct imap_command **command)
 	}
 }
 
-static size_t count_listening(const struct imap_command_list *list)
+/* What the session asks for itself, behind its login and at its end, has it for `ctx`. */
+static size_t count_listening(const struct imap_session *session, const struct imap_command_list *list)
 {
 	size_t n = 0;
 
 	for (const struct imap_command *command = list->first; command; command = command->next) {
-		n += !command->is_cancelled;
+		n += !command->is_cancelled && command->spec.ctx != session;
 	}
 	return n;
 }
 
 size_t imap_session_n_listening(const struct imap_session *session)
 {
-	return count_listening(&session->drafts) + count_listening(&session->failed) +
-	       count_listening(&session->queue) + count_listening(&session->in_flight);
+	return count_listening(session, &session->drafts) + count_listening(session, &session->failed) +
+	       count_listening(session, &session->queue) + count_listening(session, &session->in_flight);
 }
 
 /* ---- how they end ---- */
