@@ -237,7 +237,8 @@ static void encode(const char *text, char *out)
 static void write_request(struct client *self)
 {
 	const struct account *account = self->account;
-	const struct account *another = &load.accounts[(account->number + 1) % load.n_accounts];
+	/* the next one's may be the same */
+	const struct account *another = &load.accounts[(account->number + 2) % load.n_accounts];
 	const char *method = self->kind == KIND_KEYWORD ? "PUT" : self->kind == KIND_APPEND ? "POST" : "GET";
 	char pair[160], credential[256], body[512] = "";
 	const char *password = account->password;
