@@ -26,7 +26,6 @@ from pathlib import Path
 import seed
 from dovecot import Dovecot, Options
 from gateway import Gateway, LISTENING
-from oracle import NotThere
 from storm import ServerBroke
 
 N_STATIC = 3  # mailboxes of an account whose messages do not change
@@ -171,7 +170,7 @@ def follow(load: Load, gateway: QuietGateway, step: Callable[[], None], say: Cal
             break
         if time.monotonic() - started > seconds:
             break
-        if any(load.counts.get(name, 0) for name in ("foreign", "wrong", "unauthorized", "500")):
+        if any(load.counts.get(name, 0) for name in ("foreign", "wrong", "unauthorized", "defects")):
             break
     is_alive = gateway.is_running
     status = load.end()
@@ -214,7 +213,7 @@ def status(client: imaplib.IMAP4, mailbox: str) -> tuple[int, int]:
     kind, data = client.status(seed.quoted(mailbox), "(UIDVALIDITY UIDNEXT)")
     numbers = dict(re.findall(r"(UIDVALIDITY|UIDNEXT) (\d+)", (data[0] or b"").decode())) if kind == "OK" else {}
     if len(numbers) != 2:
-        raise NotThere(mailbox)
+        raise Odd(f"no STATUS of {mailbox}")
     return int(numbers["UIDVALIDITY"]), int(numbers["UIDNEXT"])
 
 
@@ -270,6 +269,10 @@ def run_accounts(
 # ---- races ----
 
 
+class Odd(Exception):
+    """Something that is Dovecot's own affair."""
+
+
 class Racer(threading.Thread):
     """The second client of one account: each message that it appends names the UID that it will have."""
 
@@ -279,8 +282,8 @@ class Racer(threading.Thread):
         self.n_steps = self.n_odd = 0
         self.failure: BaseException | None = None
         self._rng = random.Random(seed_number * 1000 + account)
-        self._client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
-        self._client.login(user, password)
+        self._login = (port, user, password)
+        self._connect()
         self._next: dict[str, tuple[int, int]] = {}
         self._uids: dict[str, list[int]] = {}
         self._is_over = threading.Event()
@@ -296,11 +299,36 @@ class Racer(threading.Thread):
     def run(self) -> None:
         try:
             while not self._is_over.is_set():
-                self._step()
+                try:
+                    self._step()
+                except (Odd, imaplib.IMAP4.abort, OSError) as error:
+                    self._recover(error)
                 self.n_steps += 1
                 time.sleep(PACE)
         except BaseException as error:  # noqa: BLE001
             self.failure = error
+
+    def _connect(self) -> None:
+        port, user, password = self._login
+        self._client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
+        self._client.login(user, password)
+
+    def _recover(self, error: Exception) -> None:
+        """Dovecot's processes break now and then when mailboxes come and go. What is there then is not known: all anew."""
+        self.n_odd += 1
+        for _ in range(20):
+            try:
+                with contextlib.suppress(imaplib.IMAP4.error, OSError):
+                    self._client.shutdown()
+                self._connect()
+                for name in (*self.names, "gone", "aside"):
+                    self._client.delete(name)
+                for name in self.names:
+                    self._make(name)
+                return
+            except (Odd, imaplib.IMAP4.abort, OSError) as again:
+                error = again
+        raise ServerBroke(f"Dovecot refuses the second client: {error}")
 
     def _step(self) -> None:
         name = self._rng.choice(self.names)
@@ -317,7 +345,7 @@ class Racer(threading.Thread):
 
     def _do(self, result: tuple[str, list[object]]) -> list[object]:
         if result[0] != "OK":
-            raise ServerBroke(f"Dovecot refused the second client: {result}")
+            raise Odd(str(result))
         return result[1]
 
     def _make(self, name: str) -> None:
@@ -340,12 +368,7 @@ class Racer(threading.Thread):
         gone = self._rng.sample(self._uids[name], min(len(self._uids[name]), self._rng.choice((1, 1, 3, 8))))
         which = ",".join(map(str, gone))
         self._do(self._client.select(name))
-        kind, data = self._client.uid("STORE", which, "+FLAGS.SILENT", "(\\Deleted)")
-        if kind != "OK":
-            # Dovecot may take a mailbox for deleted that has a new name.
-            self.n_odd += 1
-            self._client.unselect()
-            return
+        self._do(self._client.uid("STORE", which, "+FLAGS.SILENT", "(\\Deleted)"))
         self._do(self._client.uid("EXPUNGE", which))
         self._do(self._client.unselect())
         self._uids[name] = [uid for uid in self._uids[name] if uid not in gone]
@@ -393,12 +416,19 @@ def run_races(
                 racer.start()
             load.tell(f"gateway {gateway.port}")
             try:
-                counts = follow(load, gateway, lambda: None, say, seconds)
+                counts = follow(load, gateway, lambda: check_racers(racers), say, seconds)
             finally:
                 for racer in racers:
                     racer.stop()
             counts["second client"] = sum(racer.n_steps for racer in racers)
+            counts["second client began anew"] = sum(racer.n_odd for racer in racers)
             return counts
+
+
+def check_racers(racers: list[Racer]) -> None:
+    for racer in racers:
+        if racer.failure is not None:
+            raise racer.failure
 
 
 def load_program(root: Path) -> Path:

@@ -161,7 +161,7 @@ static void write_target(struct client *self)
 			 load.is_races ? 20 + chance(70) : 5 + chance(30));
 		return;
 	case KIND_LIST_BODIES:
-		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,bodyValues&body=text&limit=%u", mailbox, 2 + chance(6));
+		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&body=text&limit=%u", mailbox, 2 + chance(6));
 		return;
 	case KIND_SEARCH:
 		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&subject=canary&limit=%u", mailbox,
@@ -320,9 +320,9 @@ static void note_outcome(struct client *self, const struct expectation *expectat
 		load.counts.unauthorized++;
 		report_wrong(expectation, "the right password was refused", self->bytes, self->len);
 	}
-	if (status == 500) {
+	if (status == 500 || status == 400) {
 		load.counts.refused++;
-		report_wrong(expectation, "500", self->bytes, self->len);
+		report_wrong(expectation, "400 or 500", self->bytes, self->len);
 	}
 }
 
