@@ -316,11 +316,15 @@ static bool is_partial_success(const struct imap_call_step *step, const struct g
 static void step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct fetch_call *self = (struct fetch_call *)step->call;
+	bool is_moved =
+		self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged;
+	/* Servers say BAD to positions that are gone by the time the command arrives. */
+	bool is_refused = result->error && (result->error->status == GP_NO || result->error->status == GP_BAD);
 
-	if (result->error && !is_partial_success(step, result->error)) {
-		imap_call_fail(step->call, result->error);
-	} else if (self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged) {
+	if (is_moved && (!result->error || is_refused)) {
 		imap_call_fail_with(step->call, GP_STALE, gp_status_text(GP_STALE));
+	} else if (result->error && !is_partial_success(step, result->error)) {
+		imap_call_fail(step->call, result->error);
 	}
 }
 
