@@ -350,7 +350,11 @@ class Racer(threading.Thread):
 
     def _make(self, name: str) -> None:
         self._do(self._client.create(name))
+        self._do(self._client.select(name))  # a Maildir has no UIDVALIDITY before
+        self._do(self._client.unselect())
         self._next[name] = status(self._client, name)
+        if self._next[name][0] == 0:
+            raise Odd(f"{name} has no UIDVALIDITY")
         self._uids[name] = []
         for _ in range(RACE_LEAST):
             self._append(name)
