@@ -23,6 +23,7 @@
 #include "gateway/loop.h"
 #include "gateway/options.h"
 #include "gateway/process.h"
+#include "gateway/sandbox.h"
 #include "gateway/tls_files.h"
 #include "gateway/worker.h"
 #include "imap/tcp.h"
@@ -187,6 +188,19 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	return http_server_new(&config, &program->server, error);
 }
 
+/* Last: from here on nothing new is opened for writing, bound or run. */
+static enum gp_status confine(const struct program *program, struct gp_error *error)
+{
+	const struct gateway_options *options = &program->options;
+	const struct gateway_sandbox sandbox = {
+		.mode = (enum gateway_sandbox_mode)options->sandbox,
+		.imap_port = options->endpoint.port,
+		.socket_path = options->listen.is_unix ? options->listen.path : NULL,
+	};
+
+	return gateway_sandbox_enter(&sandbox, error);
+}
+
 static int run(struct program *program)
 {
 	struct gp_error error = {.status = GP_OK};
@@ -204,7 +218,7 @@ static int run(struct program *program)
 	if (rc != 0) {
 		gp_error_set(&error, GP_IO, "signals cannot be watched: %s", uv_strerror(rc));
 	}
-	bool is_good = rc == 0 && start(program, n_descriptors, &error) == GP_OK;
+	bool is_good = rc == 0 && start(program, n_descriptors, &error) == GP_OK && confine(program, &error) == GP_OK;
 	if (is_good) {
 		gateway_loop_run(&program->loop);
 	} else {
