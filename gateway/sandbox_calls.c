@@ -24,28 +24,117 @@
 
 static const char *const allowed[] = {
 	/* bytes in and out */
-	"read", "write", "readv", "writev", "pread64", "recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg",
-	"sendmmsg", "sendfile", "close", "close_range", "shutdown",
+	"read",
+	"write",
+	"readv",
+	"writev",
+	"pread64",
+	"recvfrom",
+	"recvmsg",
+	"recvmmsg",
+	"sendto",
+	"sendmsg",
+	"sendmmsg",
+	"sendfile",
+	"close",
+	"close_range",
+	"shutdown",
 	/* sockets; socket() itself by family, below. Landlock has the ports */
-	"connect", "bind", "accept", "accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "socketpair",
+	"connect",
+	"bind",
+	"accept",
+	"accept4",
+	"getsockname",
+	"getpeername",
+	"getsockopt",
+	"setsockopt",
+	"socketpair",
 	/* waiting */
-	"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
-	"eventfd2", "pipe", "pipe2", "dup", "dup2", "dup3", "fcntl", "nanosleep", "clock_nanosleep", "restart_syscall",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_wait",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"poll",
+	"ppoll",
+	"select",
+	"pselect6",
+	"eventfd2",
+	"pipe",
+	"pipe2",
+	"dup",
+	"dup2",
+	"dup3",
+	"fcntl",
+	"nanosleep",
+	"clock_nanosleep",
+	"restart_syscall",
 	/* files, to read; Landlock has which */
-	"open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "lseek", "access", "faccessat", "faccessat2",
-	"readlink", "readlinkat", "getdents64", "getcwd", "statfs", "fstatfs",
+	"open",
+	"openat",
+	"stat",
+	"lstat",
+	"fstat",
+	"newfstatat",
+	"statx",
+	"lseek",
+	"access",
+	"faccessat",
+	"faccessat2",
+	"readlink",
+	"readlinkat",
+	"getdents64",
+	"getcwd",
+	"statfs",
+	"fstatfs",
 	/* its own Unix socket, at the end */
-	"unlink", "unlinkat",
+	"unlink",
+	"unlinkat",
 	/* memory */
-	"mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "membarrier",
+	"mmap",
+	"mprotect",
+	"munmap",
+	"mremap",
+	"madvise",
+	"brk",
+	"membarrier",
 	/* threads; clone() by flags, below */
-	"futex", "futex_waitv", "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "gettid", "getpid",
-	"getppid", "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "exit", "exit_group",
+	"futex",
+	"futex_waitv",
+	"set_robust_list",
+	"get_robust_list",
+	"rseq",
+	"set_tid_address",
+	"gettid",
+	"getpid",
+	"getppid",
+	"sched_yield",
+	"sched_getaffinity",
+	"sched_getparam",
+	"sched_getscheduler",
+	"exit",
+	"exit_group",
 	/* signals; tgkill() to itself, below */
-	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "sigaltstack",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"rt_sigpending",
+	"rt_sigtimedwait",
+	"sigaltstack",
 	/* time, chance, who and how much */
-	"clock_gettime", "clock_getres", "gettimeofday", "time", "getrandom", "getuid", "geteuid", "getgid", "getegid",
-	"getrlimit", "getrusage", "uname", "sysinfo",
+	"clock_gettime",
+	"clock_getres",
+	"gettimeofday",
+	"time",
+	"getrandom",
+	"getuid",
+	"geteuid",
+	"getgid",
+	"getegid",
+	"getrlimit",
+	"getrusage",
+	"uname",
+	"sysinfo",
 };
 
 static const char *const not_there[] = {"clone3", "io_uring_setup", "rseq_slice_yield", "mseal", "openat2"};
@@ -69,7 +158,8 @@ static bool add_names(scmp_filter_ctx filter, uint32_t action, const char *const
 static bool add_masked(scmp_filter_ctx filter, const char *name, unsigned argument, uint64_t mask, uint64_t value)
 {
 	int number = seccomp_syscall_resolve_name(name);
-	const struct scmp_arg_cmp is_so = {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+	const struct scmp_arg_cmp is_so = {
+		.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
 
 	return number == __NR_SCMP_ERROR || seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &is_so) == 0;
 }
@@ -94,7 +184,8 @@ static bool add_all(scmp_filter_ctx filter, size_t *n_added)
 	const struct scmp_arg_cmp only_asks = {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = 0};
 
 	return add_names(filter, SCMP_ACT_ALLOW, allowed, sizeof allowed / sizeof *allowed, n_added) &&
-	       add_names(filter, SCMP_ACT_ERRNO(ENOSYS), not_there, sizeof not_there / sizeof *not_there, &(size_t){0}) &&
+	       add_names(filter, SCMP_ACT_ERRNO(ENOSYS), not_there, sizeof not_there / sizeof *not_there,
+			 &(size_t){0}) &&
 	       add_exact(filter, "socket", 0, families, sizeof families / sizeof *families) &&
 	       add_exact(filter, "ioctl", 1, requests, sizeof requests / sizeof *requests) &&
 	       add_exact(filter, "prctl", 0, controls, sizeof controls / sizeof *controls) &&

@@ -155,8 +155,8 @@ bool imap_credential_is_owner(const struct imap_credential *credential, struct s
 void imap_credential_check_owner(const struct imap_credential *is, const struct imap_credential *wanted,
 				 const char *what)
 {
-	if (is != wanted && !imap_credential_is_owner(is, imap_credential_username(wanted),
-						      imap_credential_password(wanted))) {
+	if (is != wanted &&
+	    !imap_credential_is_owner(is, imap_credential_username(wanted), imap_credential_password(wanted))) {
 		imap_credential_violated(what);
 	}
 }

@@ -265,18 +265,28 @@ struct attempt {
 
 #define ATTEMPT(name)                                                                                                  \
 	{                                                                                                              \
-		#name, name                                                                                            \
+#name, name                                                                                            \
 	}
 
 static void test_what_is_refused(void **state)
 {
 	(void)state;
 	static const struct attempt attempts[] = {
-		ATTEMPT(writes_a_file),     ATTEMPT(makes_a_file),       ATTEMPT(reads_a_file),
-		ATTEMPT(reads_processes),   ATTEMPT(makes_a_folder),     ATTEMPT(runs_a_program),
-		ATTEMPT(forks),             ATTEMPT(traces),             ATTEMPT(signals_another),
-		ATTEMPT(opens_a_raw_socket), ATTEMPT(raises_a_limit),    ATTEMPT(becomes_another),
-		ATTEMPT(connects_elsewhere), ATTEMPT(listens),           ATTEMPT(makes_memory_to_run),
+		ATTEMPT(writes_a_file),
+		ATTEMPT(makes_a_file),
+		ATTEMPT(reads_a_file),
+		ATTEMPT(reads_processes),
+		ATTEMPT(makes_a_folder),
+		ATTEMPT(runs_a_program),
+		ATTEMPT(forks),
+		ATTEMPT(traces),
+		ATTEMPT(signals_another),
+		ATTEMPT(opens_a_raw_socket),
+		ATTEMPT(raises_a_limit),
+		ATTEMPT(becomes_another),
+		ATTEMPT(connects_elsewhere),
+		ATTEMPT(listens),
+		ATTEMPT(makes_memory_to_run),
 		ATTEMPT(is_not_dumpable),
 	};
 
