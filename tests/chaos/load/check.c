@@ -111,7 +111,7 @@ static void is_wrong(const struct expectation *expectation, const char *what, co
 struct seen {
 	uint32_t uid; /* of the row that this is in */
 	uint32_t last_counted;
-	uint32_t uidvalidity;         /* the reply's; 0: not told yet */
+	uint32_t uidvalidity;        /* the reply's; 0: not told yet */
 	uint32_t canary_uidvalidity; /* the canaries'; 0: none yet */
 	size_t n;
 };
@@ -121,7 +121,8 @@ static void check_canary(const struct expectation *expectation, const struct can
 {
 	const struct message_name *message = &canary->message;
 
-	if (canary->account != expectation->account->number || strcmp(canary->secret, expectation->account->secret) != 0) {
+	if (canary->account != expectation->account->number ||
+	    strcmp(canary->secret, expectation->account->secret) != 0) {
 		is_foreign(expectation, text, len);
 		return;
 	}

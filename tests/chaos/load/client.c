@@ -46,20 +46,13 @@ static const struct {
 	bool is_rows, is_of_message, is_list;
 	uint32_t cut_within; /* bytes of an answer, at most: where it may be left */
 } kinds[N_KINDS] = {
-	[KIND_LIST] = {300, 250, true, false, true, 3000},
-	[KIND_LIST_BODIES] = {40, 50, true, false, true, 4000},
-	[KIND_ONE] = {200, 200, true, true, false, 700},
-	[KIND_FULL] = {90, 100, true, true, false, 3000},
-	[KIND_PART] = {120, 100, false, true, false, 40000},
-	[KIND_RAW] = {90, 200, false, true, false, 60000},
-	[KIND_TEXT] = {60, 100, false, true, false, 1500},
-	[KIND_SEARCH] = {30, 0, true, false, true, 2000},
-	[KIND_NDJSON] = {15, 0, true, false, false, 4000},
-	[KIND_MAILBOXES] = {35, 0, false, false, false, 700},
-	[KIND_KEYWORD] = {10, 0, true, true, false, 700},
-	[KIND_APPEND] = {3, 0, false, false, false, 300},
-	[KIND_INBOUND] = {4, 0, false, false, false, 2000},
-	[KIND_EVENTS] = {3, 0, false, false, false, 300},
+	[KIND_LIST] = {300, 400, true, false, true, 3000},   [KIND_LIST_BODIES] = {40, 50, true, false, true, 4000},
+	[KIND_ONE] = {200, 200, true, true, false, 700},     [KIND_FULL] = {90, 100, true, true, false, 3000},
+	[KIND_PART] = {120, 100, false, true, false, 40000}, [KIND_RAW] = {90, 200, false, true, false, 60000},
+	[KIND_TEXT] = {60, 100, false, true, false, 1500},   [KIND_SEARCH] = {60, 0, true, true, false, 1000},
+	[KIND_NDJSON] = {15, 0, true, false, false, 4000},   [KIND_MAILBOXES] = {35, 0, false, false, false, 700},
+	[KIND_KEYWORD] = {10, 0, true, true, false, 700},    [KIND_APPEND] = {3, 0, false, false, false, 300},
+	[KIND_INBOUND] = {4, 0, false, false, false, 2000},  [KIND_EVENTS] = {3, 0, false, false, false, 300},
 };
 
 enum password { PASSWORD_RIGHT, PASSWORD_OLD, PASSWORD_WRONG, PASSWORD_ANOTHERS };
@@ -158,14 +151,16 @@ static void write_target(struct client *self)
 	switch (self->kind) {
 	case KIND_LIST:
 		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&limit=%u", mailbox,
-			 load.is_races ? 20 + chance(70) : 5 + chance(30));
+			 load.is_races ? 50 + chance(150) : 5 + chance(30));
 		return;
 	case KIND_LIST_BODIES:
-		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&body=text&limit=%u", mailbox, 2 + chance(6));
+		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&body=text&limit=%u", mailbox,
+			 2 + chance(6));
 		return;
 	case KIND_SEARCH:
-		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&subject=canary&limit=%u", mailbox,
-			 5 + chance(10));
+		/* one message, by its own UID: an answer to another's search has another */
+		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&subject=-%010u-", mailbox,
+			 self->message.uid);
 		return;
 	case KIND_INBOUND:
 		snprintf(to, size, "/mailboxes/%s/messages?fields=uid,subject&limit=20", mailbox);
@@ -252,7 +247,8 @@ static void write_request(struct client *self)
 	encode(pair, credential);
 	if (self->kind == KIND_APPEND) {
 		snprintf(body, sizeof body,
-			 "From: a@example.test\r\nSubject: canary QC%04u-%010u-%010u-%sCQ\r\n\r\nQC%04u-%010u-%010u-%sCQ\r\n",
+			 "From: a@example.test\r\nSubject: canary "
+			 "QC%04u-%010u-%010u-%sCQ\r\n\r\nQC%04u-%010u-%010u-%sCQ\r\n",
 			 account->number, 0U, 0U, account->secret, account->number, 0U, 0U, account->secret);
 	}
 	int len = snprintf(self->request, sizeof self->request,
@@ -276,7 +272,8 @@ static void plan_cancel(struct client *self)
 	self->cancel_at = 0;
 	if (self->kind == KIND_EVENTS) {
 		self->cancel_at_ms = now_ms() + 200 + chance(2000);
-	} else if (load.cancels_per_mille > 0 && self->kind != KIND_APPEND && (is_behind ? chance(3) == 0 : chance(50) == 0)) {
+	} else if (load.cancels_per_mille > 0 && self->kind != KIND_APPEND &&
+		   (is_behind ? chance(3) == 0 : chance(50) == 0)) {
 		if (chance(2) == 0) {
 			self->cancel_at_ms = now_ms() + 1 + chance(8);
 		} else {
@@ -518,7 +515,8 @@ static void read_some(struct client *self)
 
 static void send_request(struct client *self)
 {
-	ssize_t n = send(self->watched.fd, self->request + self->n_sent, self->request_len - self->n_sent, MSG_NOSIGNAL);
+	ssize_t n =
+		send(self->watched.fd, self->request + self->n_sent, self->request_len - self->n_sent, MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN) {
 		stop_reading(self, true);

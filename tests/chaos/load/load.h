@@ -27,7 +27,7 @@ struct message_name {
 };
 
 struct mailbox {
-	char name[128]; /* needs no encoding in a target */
+	char name[128];                   /* needs no encoding in a target */
 	uint32_t uidvalidity, n_messages; /* 0: not fixed, messages are learned from lists */
 	bool is_inbound;                  /* messages are appended here through the gateway */
 	struct message_name known[N_KNOWN];

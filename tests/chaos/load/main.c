@@ -130,8 +130,9 @@ static void read_account(const char *line)
 {
 	struct account *account = &load.accounts[load.n_accounts];
 
-	if (load.n_accounts == MAX_ACCOUNTS || sscanf(line, "account %u %63s %63s %15s", &account->number,
-						      account->user, account->password, account->secret) != 4 ||
+	if (load.n_accounts == MAX_ACCOUNTS ||
+	    sscanf(line, "account %u %63s %63s %15s", &account->number, account->user, account->password,
+		   account->secret) != 4 ||
 	    account->number != load.n_accounts) {
 		die(line);
 	}
@@ -200,9 +201,9 @@ static void report(void)
 	const struct counts *c = &load.counts;
 
 	printf("responses %" PRIu64 " fetches %" PRIu64 " cancels %" PRIu64 " resets %" PRIu64 " ends %" PRIu64
-	       " foreign %" PRIu64 " wrong %" PRIu64 " unauthorized %" PRIu64 " broken-off %" PRIu64 " event-streams %" PRIu64
-	       " 2xx %" PRIu64 " 4xx %" PRIu64 " 401 %" PRIu64 " 404 %" PRIu64 " 410 %" PRIu64 " 5xx %" PRIu64
-	       " defects %" PRIu64 "\n",
+	       " foreign %" PRIu64 " wrong %" PRIu64 " unauthorized %" PRIu64 " broken-off %" PRIu64
+	       " event-streams %" PRIu64 " 2xx %" PRIu64 " 4xx %" PRIu64 " 401 %" PRIu64 " 404 %" PRIu64 " 410 %" PRIu64
+	       " 5xx %" PRIu64 " defects %" PRIu64 "\n",
 	       c->responses, c->fetches, c->cancels, c->resets, c->ends, c->foreign, c->wrong, c->unauthorized,
 	       c->broken_off, c->events, c->statuses[2], c->statuses[4], c->n_401, c->n_404, c->n_410, c->statuses[5],
 	       c->refused);

@@ -46,7 +46,7 @@ struct link {
 };
 
 static struct watched listener;
-static struct link *first; /* where they are recorded */
+static struct link *first;     /* where they are recorded */
 static int64_t countdown = -1; /* bytes of all servers' until a connection ends; below 0: none is to */
 
 /* ---- for whoever looks into a failure ---- */
@@ -69,7 +69,8 @@ static void note(struct side *side)
 	char line[64];
 
 	if (record->bytes) {
-		int len = snprintf(line, sizeof line, "\n== %s %" PRIu64 " ==\n", side->is_server ? "S" : "C", now_ms());
+		int len =
+			snprintf(line, sizeof line, "\n== %s %" PRIu64 " ==\n", side->is_server ? "S" : "C", now_ms());
 		put(record, line, (size_t)len);
 		put(record, side->bytes, side->len);
 	}
