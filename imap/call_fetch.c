@@ -12,9 +12,9 @@
  * come by the end is asked for its flags once more, and told with those.
  *
  * Of a message that another client expunged meanwhile, Dovecot sends a row as of an empty
- * message of 1970, with OK [EXPUNGEISSUED]. Such a row is in doubt: it is not told, and
- * its message asked for again at the end, when the server knows that it is gone. What says
- * so twice is told as it is.
+ * message of 1970, with OK [EXPUNGEISSUED], and may do so until it tells of the EXPUNGE. Such
+ * a row is in doubt: it is not told, and its message is asked for again at the end. What comes
+ * no better, and again with EXPUNGEISSUED, is gone; without, it is told as it is.
  */
 #include <stdlib.h>
 
@@ -39,7 +39,9 @@ struct fetch_call {
 	const struct imap_section_spec *sections; /* arena */
 	size_t n_sections;
 	bool is_sent, is_second_look; /* the FETCH by position; the flags of what is `held` */
-	bool is_in_doubt_look;        /* what is in `doubtful`, once more */
+	unsigned n_doubt_looks;       /* what is in `doubtful`, once more */
+	bool is_trusting;             /* in the last one: told whatever it looks like */
+	bool has_expunge;             /* EXPUNGEISSUED came since it began */
 	struct imap_uidset doubtful;  /* own: rows came of these that look like no message's */
 	struct imap_uidset held;      /* own: only flags came of these */
 	struct imap_uidset told;      /* own: rows were handed on of these */
@@ -160,9 +162,16 @@ static enum gp_status fetch_untold(struct fetch_call *self, const struct imap_ui
 
 static enum gp_status look_again(struct fetch_call *self)
 {
-	if (!self->is_in_doubt_look && self->doubtful.n_ranges > 0) {
-		self->is_in_doubt_look = true;
-		return fetch_untold(self, &self->doubtful);
+	bool is_gone = self->has_expunge && self->n_doubt_looks > 0;
+
+	if (self->doubtful.n_ranges > 0 && !self->is_trusting && !is_gone) {
+		self->n_doubt_looks++;
+		self->is_trusting = !self->has_expunge;
+		self->has_expunge = false;
+		enum gp_status status = fetch_untold(self, &self->doubtful);
+		imap_uidset_deinit(&self->doubtful);
+		imap_uidset_init(&self->doubtful);
+		return status;
 	}
 	/* of those that are held, flags only */
 	self->is_second_look = true;
@@ -335,7 +344,7 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 		return; /* something else that somebody else asked */
 	}
 	struct imap_uidset *set = is_news ? &self->held : &self->told;
-	if (!is_news && !self->is_in_doubt_look && looks_like_none(&asked)) {
+	if (!is_news && !self->is_trusting && looks_like_none(&asked)) {
 		set = &self->doubtful;
 	}
 	if (imap_uidset_add(set, row->uid, row->uid) != GP_OK) {
@@ -366,6 +375,8 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 		self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged;
 	/* Servers say BAD to positions that are gone by the time the command arrives. */
 	bool is_refused = result->error && (result->error->status == GP_NO || result->error->status == GP_BAD);
+
+	self->has_expunge |= result->response && span_equal_text_nocase(result->response->code.name, "EXPUNGEISSUED");
 
 	if (is_moved && (!result->error || is_refused)) {
 		imap_call_fail_with(step->call, GP_STALE, gp_status_text(GP_STALE));
