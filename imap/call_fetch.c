@@ -301,21 +301,27 @@ static bool is_empty_envelope(const struct imap_envelope *envelope)
 	       envelope->in_reply_to.len + envelope->message_id.len == 0;
 }
 
-/* No octets, no header, or none that could be read: it may be none any more. */
+/* No octets, no header, none that could be read: whatever the row says of it says so. */
 static bool looks_like_none(const struct imap_fetch *row)
 {
-	bool is_none = (row->items & IMAP_ITEM_SIZE) != 0 && row->size == 0;
+	bool is_told = false, is_none = true;
 
+	if (row->items & IMAP_ITEM_SIZE) {
+		is_told = true;
+		is_none = row->size == 0;
+	}
 	if ((row->items & IMAP_ITEM_ENVELOPE) && row->envelope) {
-		is_none |= is_empty_envelope(row->envelope);
+		is_told = true;
+		is_none = is_none && is_empty_envelope(row->envelope);
 	}
 	for (size_t i = 0; i < row->n_sections; i++) {
-		struct span spec = row->sections[i].spec;
-		bool is_whole =
-			spec.len == 0 || span_equal_text_nocase(spec, "HEADER") || span_equal_text_nocase(spec, "TEXT");
-		is_none |= is_whole && span_is_nil(row->sections[i].value) && !row->sections[i].is_too_long;
+		const struct imap_section *section = &row->sections[i];
+		struct span spec = section->spec;
+		bool is_whole = spec.len == 0 || span_equal_text_nocase(spec, "HEADER");
+		is_told |= is_whole;
+		is_none = is_none && (!is_whole || (span_is_nil(section->value) && !section->is_too_long));
 	}
-	return is_none;
+	return is_told && is_none;
 }
 
 static void untagged(struct imap_call_step *step, const struct imap_response *response)
