@@ -194,9 +194,10 @@ static void test_in_doubt_within_the_turn(void **state)
 		session = pool->buckets[i] ? pool->buckets[i]->first_session->session : NULL;
 	}
 	assert_true(imap_session_is_in_step(session));
+	start_as(&next, bob, "INBOX", false, false); /* looked at before the session's end is told */
 	imap_session_fail(session, GP_PROTOCOL, "in doubt");
 	assert_false(imap_session_is_in_step(session));
-	start(&next, "INBOX");
+	fake_turn(net, 0);
 	assert_true(is_waiting(&next));
 	log_in(1);
 	examine(1, "INBOX");
