@@ -205,6 +205,10 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 
 	gp_timer_stop(&self->more);
 	self->place = result->appended;
+	if (self->is_begun) {
+		/* Until another APPEND has its "+" there is nowhere to put it. */
+		self->job.exchange->ops->upload_want(self->job.exchange, 0);
+	}
 	if (!borrowed) {
 		(void)api_job_check(&self->job, NULL);
 		self->is_confirmed = true;

@@ -548,6 +548,17 @@ static void client_sends(struct run *run, size_t number, const char *text)
 	world_advance(&run->world, 0);
 }
 
+/* "wants N": how many bytes of the body may come now. */
+static void expect_credit(struct run *run, size_t number, const char *text)
+{
+	world_flush(&run->world);
+	size_t credit = world_requested(&run->world, number)->exchange->upload_credit;
+
+	if (credit != read_number(&text)) {
+		check_fail(SPAN_NIL, SPAN_NIL, "%zu bytes of the body are wanted", credit);
+	}
+}
+
 static void client_takes(struct run *run, size_t number, const char *text)
 {
 	world_flush(&run->world);
@@ -566,6 +577,8 @@ static bool change(struct run *run, const char *text)
 		client_leaves(run, n);
 	} else if (is_directive(&text, "send", "", &n)) {
 		client_sends(run, n, text);
+	} else if (is_directive(&text, "wants", "", &n)) {
+		expect_credit(run, n, text);
 	} else if (is_directive(&text, "take", "", &n)) {
 		client_takes(run, n, text);
 	} else if (is_directive(&text, "pool", "", &n)) {
