@@ -6,6 +6,7 @@
 #include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -97,6 +98,7 @@ static void on_gone(void *ctx)
 {
 	struct api_job *job = ctx;
 
+	api_throttle_leave(job->exchange);
 	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
 	(void)api_job_finish(job);
 }
@@ -369,6 +371,7 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		return;
 	}
 	uint64_t queue_us = imap_lease_queue_ms(lease) * 1000, waited_us = job->app->now_us() - job->wait_started_us;
+	api_throttle_prove(job->exchange);
 	job->exchange->queue_us += queue_us;
 	job->exchange->imap_us += waited_us > queue_us ? waited_us - queue_us : 0;
 	job->wait_started_us = 0;

@@ -3,6 +3,7 @@
 #include "api/idempotency.h"
 #include "api/message_json.h"
 #include "api/moment.h"
+#include "api/throttle.h"
 
 /* What is asked of a body of unknown length at a time. */
 #define GATHER_BYTES (64 * GP_KIB)
@@ -500,6 +501,7 @@ static void on_swallowing_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	append_free(&self->job);
 }
@@ -589,6 +591,7 @@ static void on_gathering_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	stop_gathering(self);
 	append_free(&self->job);

@@ -28,6 +28,7 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/throttle.h"
 #include "base/log.h"
 #include "mail/header.h"
 #include "tests/fuzz/model_server.h"
@@ -531,6 +532,7 @@ static void open_world(struct world *world, unsigned char options)
 				      .random = fixed_random,
 				      .work = fake_work,
 				      .idempotency = api_idempotency_new(fake_timers(world->network)),
+				      .throttle = api_throttle_new(fake_timers(world->network), fixed_random),
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;
@@ -575,6 +577,7 @@ static void close_world(struct world *world)
 	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
 	api_idempotency_free(&world->app.idempotency);
+	api_throttle_free(&world->app.throttle);
 	for (size_t i = 0; i < world->n_connections; i++) {
 		model_deinit(&world->connections[i]);
 	}

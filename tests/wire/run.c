@@ -189,6 +189,10 @@ static void request(struct run *run, size_t number, const char *text)
 	while ((line = next_detail(run))) {
 		if (span_starts_with(span_of(line->text), "as ")) {
 			user = line->text + 3;
+		} else if (span_starts_with(span_of(line->text), "from ")) {
+			char *address = script_unescape(line->text + 5, &len);
+			fake_exchange_set_client(exchange, span_make(address, len));
+			free(address);
 		} else if (line->text[0] == '=') {
 			body = line->text + 1 + strspn(line->text + 1, " ");
 			fake_exchange_set_body(exchange, span_of(line->text + 1 + strspn(line->text + 1, " ")));
