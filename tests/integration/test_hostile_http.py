@@ -58,9 +58,11 @@ def alice(program: Gateway) -> Iterator[Client]:
 # ---- guesses
 
 
-def test_brute_force(program: Gateway, proxy: Proxy) -> None:
+def test_brute_force(start_gateway: StartGateway, server: Dovecot) -> None:
     """Twenty at once, then no more, whoever asks; the one who was let in before stays in. A name that there is
     not is told like a wrong password, to the byte."""
+
+    program = start_gateway(*tls_options(server))
 
     def guess(number: int) -> tuple[int, str | None]:
         client = program.client("bob", f"guess {number}")

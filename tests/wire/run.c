@@ -406,6 +406,25 @@ static void send_base64(struct world *world, size_t number, const char *text)
 	gp_buffer_deinit(&encoded);
 }
 
+/* "S-repeat: N TEXT": N times, at once however answers are split, or it would take minutes. */
+static void send_repeated(struct world *world, size_t number, const char *text)
+{
+	struct gp_buffer bytes;
+	size_t n = read_number(&text), len;
+	char *piece = script_unescape(text, &len);
+
+	gp_buffer_init(&bytes, 64 * GP_MIB);
+	for (size_t i = 0; i < n; i++) {
+		if (gp_buffer_append(&bytes, span_make(piece, len)) != GP_OK) {
+			script_die("line %d: too much", progress->line);
+		}
+	}
+	world_flush(world);
+	fake_feed_bytes(world_connection(world, number)->transport, gp_buffer_span(&bytes));
+	gp_buffer_deinit(&bytes);
+	free(piece);
+}
+
 static enum gp_status status_named(const char *name)
 {
 	for (int status = 0; status <= GP_UIDVALIDITY; status++) {
@@ -434,6 +453,8 @@ static bool serve(struct run *run, const char *text)
 		send_line(world, n, text, "");
 	} else if (is_directive(&text, "S", "-pattern:", &n)) {
 		send_pattern(world, n, text);
+	} else if (is_directive(&text, "S", "-repeat:", &n)) {
+		send_repeated(world, n, text);
 	} else if (is_directive(&text, "S", "-base64:", &n)) {
 		send_base64(world, n, text);
 	} else if (is_directive(&text, "S", "-connect", &n)) {
