@@ -17,6 +17,7 @@
 #include "api/feed.h"
 #include "api/json.h"
 #include "api/router.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -48,7 +49,7 @@ static struct api_exchange *leave(struct events *self)
 
 static void on_gone(void *ctx)
 {
-	(void)leave(ctx);
+	api_throttle_leave(leave(ctx));
 }
 
 static void on_deadline(struct gp_timer *timer)
@@ -101,6 +102,7 @@ static void on_began(void *ctx)
 	char text[64];
 
 	gp_timer_stop(&self->deadline);
+	api_throttle_prove(exchange);
 	api_header_add(exchange, "Content-Type", "text/event-stream");
 	api_header_add(exchange, "Cache-Control", "no-store");
 	api_header_add(exchange, "X-Accel-Buffering", "no"); /* nginx would hold events back */

@@ -36,6 +36,7 @@ struct api_header {
 
 struct api_app;
 struct api_idempotent;
+struct api_throttle_ticket;
 struct api_exchange;
 
 struct api_stream_events {
@@ -87,6 +88,7 @@ struct api_exchange {
 	bool is_body_too_large; /* it was over GP_MAX_JSON_BODY and was not kept: 413 where a body is read */
 	bool is_upload;         /* the body comes in pieces, not in `body`: upload_begin() */
 	int64_t upload_length;  /* of an upload: its Content-Length; -1: chunked, not known */
+	struct span client;     /* its address: 4 or 16 bytes; NIL: not known (a Unix socket) */
 	bool is_tls;
 	char request_id[65];   /* the caller's when it is a sane token, else made */
 	uint64_t started_us;   /* monotonic */
@@ -104,8 +106,9 @@ struct api_exchange {
 	 * tag. In the arena; NIL and NULL: not known. */
 	struct span current;
 	const char *current_etag;
-	uint64_t n_json_failures;          /* see api_json_set() */
-	struct api_idempotent *idempotent; /* link: the Idempotency-Key that it holds; see api/idempotency.h */
+	uint64_t n_json_failures;           /* see api_json_set() */
+	struct api_idempotent *idempotent;  /* link: the Idempotency-Key that it holds; see api/idempotency.h */
+	struct api_throttle_ticket *ticket; /* own, in the arena: until it is known who asks; see api/throttle.h */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);

@@ -7,6 +7,7 @@
 #include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -105,6 +106,7 @@ static void on_gone(void *ctx)
 {
 	struct api_job *job = ctx;
 
+	api_throttle_leave(job->exchange);
 	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
 	(void)end(job); /* nobody is told anything */
 }
@@ -379,6 +381,7 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 	uint64_t queue_us = imap_lease_queue_ms(lease) * 1000, waited_us = job->app->now_us() - job->wait_started_us;
 	/* From here on the exchange is given what this session says. */
 	api_auth_check_owner(job->exchange, imap_lease_credential(lease));
+	api_throttle_prove(job->exchange);
 	job->exchange->queue_us += queue_us;
 	job->exchange->imap_us += waited_us > queue_us ? waited_us - queue_us : 0;
 	job->wait_started_us = 0;

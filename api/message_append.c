@@ -3,6 +3,7 @@
 #include "api/idempotency.h"
 #include "api/message_json.h"
 #include "api/moment.h"
+#include "api/throttle.h"
 
 /* What is asked of a body of unknown length at a time. */
 #define GATHER_BYTES (64 * GP_KIB)
@@ -205,6 +206,10 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 
 	gp_timer_stop(&self->more);
 	self->place = result->appended;
+	if (self->is_begun) {
+		/* Until another APPEND has its "+" there is nowhere to put it. */
+		self->job.exchange->ops->upload_want(self->job.exchange, 0);
+	}
 	if (!borrowed) {
 		(void)api_job_check(&self->job, NULL);
 		self->is_confirmed = true;
@@ -496,6 +501,7 @@ static void on_swallowing_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	append_free(&self->job);
 }
@@ -585,6 +591,7 @@ static void on_gathering_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	stop_gathering(self);
 	append_free(&self->job);

@@ -9,6 +9,7 @@
 #include "api/etag.h"
 #include "api/idempotency.h"
 #include "api/json.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -115,6 +116,7 @@ void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char
 		api_header_remove(exchange, "Content-Type");
 		api_header_add(exchange, "Content-Type", content_type);
 	}
+	api_throttle_settle(exchange, status);
 	api_idempotency_settle(exchange, status, body ? gp_buffer_span(body) : SPAN_NIL);
 	add_common_headers(exchange);
 	exchange->ops->reply(exchange, status, body);

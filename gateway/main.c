@@ -17,6 +17,7 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
 #include "gateway/http_server.h"
@@ -44,6 +45,7 @@ struct program {
 	struct imap_pool *pool;              /* own */
 	struct api_hubs *hubs;               /* own */
 	struct api_idempotency *idempotency; /* own */
+	struct api_throttle *throttle;       /* own */
 	struct http_server *server;          /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
@@ -155,6 +157,10 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	if (!program->idempotency) {
 		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
 	}
+	program->throttle = api_throttle_new(&program->loop.timers, random_bytes);
+	if (!program->throttle) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory, or no randomness");
+	}
 	program->app = (struct api_app){
 		.pool = program->pool,
 		.timers = &program->loop.timers,
@@ -165,6 +171,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.work = gateway_work,
 		.work_ctx = &program->loop,
 		.idempotency = program->idempotency,
+		.throttle = program->throttle,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.roles = &options->roles,
@@ -230,6 +237,7 @@ static int run(struct program *program)
 		imap_pool_free(&program->pool);
 	}
 	api_idempotency_free(&program->idempotency);
+	api_throttle_free(&program->throttle);
 	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {

@@ -200,12 +200,9 @@ void imap_pool_free(struct imap_pool **pool_ref)
 	assert(pool->n_leases == 0);
 	for (size_t i = 0; i < POOL_BUCKETS; i++) {
 		while (pool->buckets[i]) {
-			struct pool_account *account = pool->buckets[i];
-			if (account->first_session) {
-				pool_session_destroy(account->first_session); /* the last one frees the account */
-			} else {
-				pool_account_release(account);
-			}
+			/* without leases it has a session, and the last one frees the account */
+			assert(pool->buckets[i]->first_session);
+			pool_session_destroy(pool->buckets[i]->first_session);
 		}
 	}
 	gp_timer_stop(&pool->drain_timer);

@@ -219,6 +219,13 @@ void fake_exchange_set_body(struct fake_exchange *fake, struct span body)
 	fake->exchange.body = fake->blocks[2];
 }
 
+void fake_exchange_set_client(struct fake_exchange *fake, struct span address)
+{
+	free_span(fake->blocks[3]);
+	fake->blocks[3] = copy_exactly(address);
+	fake->exchange.client = fake->blocks[3];
+}
+
 void fake_exchange_set_upload(struct fake_exchange *fake, int64_t len)
 {
 	fake->exchange.is_upload = true;

@@ -189,6 +189,10 @@ static void request(struct run *run, size_t number, const char *text)
 	while ((line = next_detail(run))) {
 		if (span_starts_with(span_of(line->text), "as ")) {
 			user = line->text + 3;
+		} else if (span_starts_with(span_of(line->text), "from ")) {
+			char *address = script_unescape(line->text + 5, &len);
+			fake_exchange_set_client(exchange, span_make(address, len));
+			free(address);
 		} else if (line->text[0] == '=') {
 			body = line->text + 1 + strspn(line->text + 1, " ");
 			fake_exchange_set_body(exchange, span_of(line->text + 1 + strspn(line->text + 1, " ")));
@@ -402,6 +406,25 @@ static void send_base64(struct world *world, size_t number, const char *text)
 	gp_buffer_deinit(&encoded);
 }
 
+/* "S-repeat: N TEXT": N times, at once however answers are split, or it would take minutes. */
+static void send_repeated(struct world *world, size_t number, const char *text)
+{
+	struct gp_buffer bytes;
+	size_t n = read_number(&text), len;
+	char *piece = script_unescape(text, &len);
+
+	gp_buffer_init(&bytes, 64 * GP_MIB);
+	for (size_t i = 0; i < n; i++) {
+		if (gp_buffer_append(&bytes, span_make(piece, len)) != GP_OK) {
+			script_die("line %d: too much", progress->line);
+		}
+	}
+	world_flush(world);
+	fake_feed_bytes(world_connection(world, number)->transport, gp_buffer_span(&bytes));
+	gp_buffer_deinit(&bytes);
+	free(piece);
+}
+
 static enum gp_status status_named(const char *name)
 {
 	for (int status = 0; status <= GP_UIDVALIDITY; status++) {
@@ -430,6 +453,8 @@ static bool serve(struct run *run, const char *text)
 		send_line(world, n, text, "");
 	} else if (is_directive(&text, "S", "-pattern:", &n)) {
 		send_pattern(world, n, text);
+	} else if (is_directive(&text, "S", "-repeat:", &n)) {
+		send_repeated(world, n, text);
 	} else if (is_directive(&text, "S", "-base64:", &n)) {
 		send_base64(world, n, text);
 	} else if (is_directive(&text, "S", "-connect", &n)) {
@@ -548,6 +573,17 @@ static void client_sends(struct run *run, size_t number, const char *text)
 	world_advance(&run->world, 0);
 }
 
+/* "wants N": how many bytes of the body may come now. */
+static void expect_credit(struct run *run, size_t number, const char *text)
+{
+	world_flush(&run->world);
+	size_t credit = world_requested(&run->world, number)->exchange->upload_credit;
+
+	if (credit != read_number(&text)) {
+		check_fail(SPAN_NIL, SPAN_NIL, "%zu bytes of the body are wanted", credit);
+	}
+}
+
 static void client_takes(struct run *run, size_t number, const char *text)
 {
 	world_flush(&run->world);
@@ -568,6 +604,8 @@ static bool change(struct run *run, const char *text)
 		client_leaves(run, n);
 	} else if (is_directive(&text, "send", "", &n)) {
 		client_sends(run, n, text);
+	} else if (is_directive(&text, "wants", "", &n)) {
+		expect_credit(run, n, text);
 	} else if (is_directive(&text, "take", "", &n)) {
 		client_takes(run, n, text);
 	} else if (is_directive(&text, "pool", "", &n)) {

@@ -5,6 +5,7 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
@@ -77,6 +78,7 @@ void world_open(struct world *world)
 				      .work = fake_work,
 				      .work_ctx = &world->work_ms,
 				      .idempotency = api_idempotency_new(fake_timers(world->network)),
+				      .throttle = api_throttle_new(fake_timers(world->network), no_random),
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;
@@ -125,6 +127,7 @@ void world_close(struct world *world)
 	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
 	api_idempotency_free(&world->app.idempotency);
+	api_throttle_free(&world->app.throttle);
 	fake_network_free(&world->network);
 	for (size_t i = 0; i < WORLD_MAX_CONNECTIONS; i++) {
 		gp_buffer_deinit(&world->connections[i].unread);

@@ -151,6 +151,28 @@ static void whose_answer(void **state)
 	fake_exchange_deinit(&fake);
 }
 
+/* It decodes, but is longer than any server's. */
+static void too_long(void **state)
+{
+	struct imap_credential *made = NULL;
+	struct gp_error error = {0};
+	struct fake_exchange fake;
+	char text[10 + 4 * 400 + 1];
+	(void)state;
+
+	memcpy(text, "Basic YTph", 10); /* a:a, then "aaa" for each further quad */
+	for (size_t i = 0; i < 400; i++) {
+		memcpy(text + 10 + 4 * i, "YWFh", 4);
+	}
+	text[sizeof text - 1] = '\0';
+	fake_exchange_init(&fake, "GET", "/");
+	fake_exchange_add_header(&fake, "Authorization", text);
+	assert_int_equal(api_auth_credential(&fake.exchange, &made, &error), GP_AUTH);
+	assert_null(made);
+	assert_string_equal(error.text, "the user name or password is too long");
+	fake_exchange_deinit(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +180,7 @@ int main(void)
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(credential),
 		cmocka_unit_test(whose_answer),
+		cmocka_unit_test(too_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
