@@ -80,6 +80,7 @@ struct api_exchange *api_job_finish(struct api_job *job)
 	struct api_exchange *exchange = job->exchange;
 
 	tell_written(job);
+	exchange->has_changed = job->spec.is_write && job->is_committed;
 	count_wait(job);
 	stop_work(job, false);
 	gp_timer_stop(&job->deadline);
@@ -170,7 +171,7 @@ static bool may_retry(const struct api_job *job, const struct gp_error *error)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void fail_lost(struct api_job *job)
@@ -233,12 +234,23 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 	api_job_fail(job, api_problem_of(&error), &error, NULL);
 }
 
-bool api_job_check(struct api_job *job, const struct gp_error *error)
+void api_job_ended(struct api_job *job)
 {
 	job->call = NULL;
 	job->stream = NULL;
 	job->append = NULL;
 	count_wait(job);
+}
+
+bool api_job_check(struct api_job *job, const struct gp_error *error)
+{
+	static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
+
+	api_job_ended(job);
+	if (!error && job->exchange->arena.is_short && !job->is_committed) {
+		/* What came may not all have found its place. */
+		error = &no_memory;
+	}
 	if (!error) {
 		return true;
 	}

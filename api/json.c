@@ -67,7 +67,10 @@ static int append_piece(const char *piece, size_t len, void *ctx)
 {
 	struct sink *sink = ctx;
 
-	sink->status = gp_buffer_append(sink->out, span_make(piece, len));
+	/* Jansson does not look at each answer: once a piece is missing, no other follows it. */
+	if (sink->status == GP_OK) {
+		sink->status = gp_buffer_append(sink->out, span_make(piece, len));
+	}
 	return sink->status == GP_OK ? 0 : -1;
 }
 
@@ -76,7 +79,7 @@ enum gp_status api_json_write(const json_t *value, bool is_pretty, struct gp_buf
 	struct sink sink = {.out = out, .status = GP_OK};
 	size_t flags = JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT);
 
-	if (!value || json_dump_callback(value, append_piece, &sink, flags) != 0) {
+	if (!value || json_dump_callback(value, append_piece, &sink, flags) != 0 || sink.status != GP_OK) {
 		return sink.status != GP_OK ? sink.status : GP_NO_MEMORY;
 	}
 	return gp_buffer_append_char(out, '\n');

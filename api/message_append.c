@@ -206,7 +206,7 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 	gp_timer_stop(&self->more);
 	self->place = result->appended;
 	if (!borrowed) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->is_confirmed = true;
 		if (self->place.uid != 0) {
 			api_append_arrived(self);
@@ -223,11 +223,11 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		api_idempotency_note(self->job.exchange, SPAN_NIL);
 	}
 	if (is_done_perhaps) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->lost = error;
 		api_append_probe(self);
 	} else if (error.status == GP_NOT_FOUND) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &error);
 	} else {
 		(void)api_job_check(&self->job, &error);
@@ -272,7 +272,7 @@ static void on_status_before(void *ctx, const struct gp_error *error, const stru
 
 	if (error && error->status == GP_NOT_FOUND) {
 		struct gp_error copy = *error;
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &copy);
 		return;
 	}

@@ -188,24 +188,33 @@ static bool has_no_room(void)
 	return fault_is_in_program() && fault_strikes(FAULT_ROOM);
 }
 
+/* As when there is no memory for a block. */
+static bool is_full(struct gp_arena *arena)
+{
+	bool is_short = has_no_room();
+
+	arena->is_short |= is_short;
+	return is_short;
+}
+
 void *__wrap_gp_arena_alloc(struct gp_arena *arena, size_t len)
 {
-	return has_no_room() ? NULL : __real_gp_arena_alloc(arena, len);
+	return is_full(arena) ? NULL : __real_gp_arena_alloc(arena, len);
 }
 
 void *__wrap_gp_arena_array(struct gp_arena *arena, size_t n, size_t size)
 {
-	return has_no_room() ? NULL : __real_gp_arena_array(arena, n, size);
+	return is_full(arena) ? NULL : __real_gp_arena_array(arena, n, size);
 }
 
 char *__wrap_gp_arena_strdup(struct gp_arena *arena, struct span text)
 {
-	return has_no_room() ? NULL : __real_gp_arena_strdup(arena, text);
+	return is_full(arena) ? NULL : __real_gp_arena_strdup(arena, text);
 }
 
 bool __wrap_gp_arena_copy(struct gp_arena *arena, struct span bytes, struct span *copy_out)
 {
-	return !has_no_room() && __real_gp_arena_copy(arena, bytes, copy_out);
+	return !is_full(arena) && __real_gp_arena_copy(arena, bytes, copy_out);
 }
 
 enum gp_status __wrap_gp_buffer_append(struct gp_buffer *buffer, struct span bytes)

@@ -291,7 +291,7 @@ static const char *own_answer(struct mirror *mirror, const struct mirror_connect
 			return "\x01 OK done\r\n";
 		}
 	}
-	return "\x01 NO not here\r\n";
+	return "\x01 NO [UNAVAILABLE] not in this play\r\n";
 }
 
 static void answer(struct mirror *mirror, size_t index, const struct mirror_command *command)
