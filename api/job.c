@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 
-#define MAX_TRIES 2
+#define MAX_RETRIES 1
 #define MAX_DETAIL 512
 
 static void start_lease(struct api_job *job);
@@ -80,7 +80,7 @@ struct api_exchange *api_job_finish(struct api_job *job)
 	struct api_exchange *exchange = job->exchange;
 
 	tell_written(job);
-	exchange->has_changed = job->spec.is_write && job->is_committed;
+	exchange->has_changed = job->is_committed && !exchange->is_streaming;
 	count_wait(job);
 	stop_work(job, false);
 	gp_timer_stop(&job->deadline);
@@ -165,7 +165,7 @@ static void on_deadline(struct gp_timer *timer)
 static bool may_retry(const struct api_job *job, const struct gp_error *error)
 {
 	return error->status == GP_LOST && !job->is_committed && !job->is_used_up && !job->exchange->is_streaming &&
-	       job->n_tries < MAX_TRIES;
+	       job->n_retries < MAX_RETRIES;
 }
 
 static bool is_answer_lost(const struct gp_error *error)
@@ -215,6 +215,7 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		if (job->has_run && job->handler->reset) {
 			job->handler->reset(job);
 		}
+		job->n_retries++;
 		job->has_run = false;
 		job->is_moved = false;
 		job->next = NULL;
@@ -412,9 +413,6 @@ static void start_lease(struct api_job *job)
 		.deadline_at_ms = job->deadline.at_ms,
 	};
 
-	if (!is_role_open(job) && !job->is_moved) {
-		job->n_tries++;
-	}
 	job->lease = imap_lease_start(job->app->pool, &spec, on_lease, job);
 	/* Behind the lease's own deadline: of the two, the pool knows what was waited for. */
 	if (api_job_started(job, job->lease)) {
@@ -454,7 +452,7 @@ void api_job_park(struct api_job *job)
 
 void api_job_resume(struct api_job *job)
 {
-	job->n_tries = 0;
+	job->n_retries = 0;
 	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 	start_lease(job);
 }

@@ -77,7 +77,7 @@ struct api_job {
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */
-	unsigned n_tries;
+	unsigned n_retries;
 	uint64_t leased_us, wait_started_us;
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */

@@ -2,6 +2,7 @@
  * json_writer.c. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/json.h"
 #include "api/reply.h"
@@ -11,6 +12,29 @@
  * moves it while an exchange is under way may concern that exchange, and an exchange
  * that saw it move answers 503 rather than a document with a hole. */
 static uint64_t n_failures;
+
+static _Thread_local bool is_short;
+
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	is_short |= !memory;
+	return memory;
+}
+
+void api_json_init(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
+bool api_json_take_shortage(void)
+{
+	bool was_short = is_short;
+
+	is_short = false;
+	return was_short;
+}
 
 uint64_t api_json_failures(void)
 {

@@ -126,7 +126,7 @@ static void reply(struct mbox_upload *self)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void on_new_session(struct api_job *job)

@@ -195,7 +195,7 @@ static void on_room(void *ctx, size_t n)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void on_appended(void *ctx, const struct gp_error *borrowed, const struct imap_append_result *result)

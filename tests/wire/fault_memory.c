@@ -1,6 +1,5 @@
 #include "tests/wire/fault_memory.h"
 
-#include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -259,7 +258,6 @@ static void crypto_free(void *at, const char *file, int line)
 void fault_memory_init(void)
 {
 	table = __real_calloc(TABLE_SIZE, sizeof *table);
-	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
 	if (!table || CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1) {
 		fputs("wire_run: OpenSSL has memory already\n", stderr);
 		exit(2);

@@ -181,7 +181,9 @@ static void take_command(struct mirror *mirror, struct mirror_connection *connec
 	if (span_starts_with(text, "EXAMINE ") || span_starts_with(text, "SELECT ")) {
 		connection->is_fresh = span_find(text, SPAN_LIT(MIRROR_FRESH)) >= 0;
 	}
-	if (is_write(text)) {
+	const struct mirror_command *command = &connection->commands[connection->n_commands - 1];
+	/* What this play does not know is answered by NO. */
+	if (is_write(text) && (mirror->is_learning || known(mirror, command, 0))) {
 		mirror->writes = script_grow(mirror->writes, mirror->n_writes, sizeof *mirror->writes);
 		mirror->writes[mirror->n_writes++] = copy_of(text);
 	}
@@ -212,6 +214,11 @@ static void take_response(struct mirror *mirror, struct mirror_connection *conne
 		return;
 	}
 	must(gp_buffer_append(&connection->untagged, bytes));
+	if (span_equal(first_word(gp_buffer_span(&connection->sent)), tag)) {
+		gp_buffer_truncate(&connection->sent, 0); /* refused before its literal */
+		gp_buffer_truncate(&connection->untagged, 0);
+		return;
+	}
 	for (size_t i = 0; i < connection->n_commands; i++) {
 		struct mirror_command *command = &connection->commands[i];
 		if (!span_equal_text(tag, command->tag)) {

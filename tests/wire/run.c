@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "api/hub.h"
+#include "api/json.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
@@ -740,6 +741,7 @@ int main(int argc, char **argv)
 	}
 	gp_log_setup(getenv("WIRE_LOG") ? GP_LOG_DEBUG : GP_LOG_ERROR, GP_LOG_TEXT);
 	mail_init();
+	api_json_init();
 	for (int i = first + 1; i < argc; i++) {
 		n_failed += run_script(argv[first], argv[i], first > 1);
 	}
