@@ -98,7 +98,7 @@ struct api_exchange {
 	struct api_header headers[API_MAX_REPLY_HEADERS];
 	size_t n_headers;
 	char spare[API_SPARE_HEADER_BYTES];
-	size_t n_spare; /* bytes of it that are used */
+	size_t n_spare;             /* bytes of it that are used */
 	uint64_t queue_us, imap_us; /* for Server-Timing */
 	struct api_app *app;        /* borrow: set by api_handle(); whoever replies without it sets it */
 	bool is_pretty;             /* ?pretty=1 */

@@ -268,6 +268,8 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 			return false;
 		}
 		gp_error_set(&error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
+		/* A step before this one may have been made. */
+		job->exchange->is_outcome_unknown |= job->spec.is_write && job->is_committed && !job->so_far;
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
 		return false;
 	}

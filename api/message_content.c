@@ -429,7 +429,8 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->is_counting && (self->has_range || exchange->method == API_HEAD)) {
-		if (!begin(self, is_decoded(self) || !self->has_size ? UINT64_MAX : self->size) || ends_with_head(self)) {
+		if (!begin(self, is_decoded(self) || !self->has_size ? UINT64_MAX : self->size) ||
+		    ends_with_head(self)) {
 			return;
 		}
 	}

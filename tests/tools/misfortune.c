@@ -113,8 +113,7 @@ EXPORT int getaddrinfo(const char *node, const char *service, const struct addri
 		struct timespec pause = {plan->resolve_ms / 1000, (long)(plan->resolve_ms % 1000) * 1000000};
 		nanosleep(&pause, NULL);
 	}
-	return plan && plan->resolve_error != 0 ? plan->resolve_error
-						: NEXT(getaddrinfo)(node, service, hints, found);
+	return plan && plan->resolve_error != 0 ? plan->resolve_error : NEXT(getaddrinfo)(node, service, hints, found);
 }
 
 /* ---- sockets ---- */

@@ -330,8 +330,8 @@ static void check_not_done(const struct original *original, const struct outcome
 	for (const struct outcome *one = original->outcomes; one < outcome; one++) {
 		n_before = one->is_known && one->n_writes > n_before ? one->n_writes : n_before;
 	}
-	if (outcome->is_known && outcome->status < 300 && !is_said && mirror->n_writes > n_before &&
-	    outcome->n_writes > n_before) {
+	if (original->is_steady && outcome->is_known && outcome->status < 300 && !is_said &&
+	    mirror->n_writes > n_before && outcome->n_writes > n_before) {
 		check_fail(span_of(mirror->writes[n_before]), body, "told as not done, but the server was asked");
 	}
 }
@@ -496,12 +496,36 @@ static size_t number_of(const char *name)
 	return text ? strtoul(text, NULL, 10) : 0;
 }
 
-/* The distance from one moment to the next; the first are all looked at. */
-static size_t step_of(const struct original *original, enum fault_kind kind)
+/* Is the name a line of the file FAULTS_EVERY? */
+static bool is_for_every_moment(const char *name)
 {
-	size_t sample = number_of("FAULTS_SAMPLE"), n = original->counts[kind];
+	const char *path = getenv("FAULTS_EVERY");
+	FILE *file = path ? fopen(path, "r") : NULL;
+	char line[256];
+	bool is_found = false;
+
+	while (file && !is_found && fgets(line, sizeof line, file)) {
+		line[strcspn(line, "\n")] = '\0';
+		is_found = strcmp(line, name) == 0;
+	}
+	if (file) {
+		fclose(file);
+	}
+	return is_found;
+}
+
+/* The distance from one moment to the next. */
+static size_t step_of(const struct original *original, enum fault_kind kind, size_t sample)
+{
+	size_t n = original->counts[kind];
 
 	return sample == 0 || n <= sample ? 1 : n / sample;
+}
+
+/* The moment after `n`; the first one, and the way to the next, are another for each case. */
+static size_t moment_after(size_t n, size_t step, const struct script_case *test)
+{
+	return n + 1 + (step > 1 ? (n * 7 + (size_t)test->number) % step + (n > 0 ? step / 2 : 0) : 0);
 }
 
 static bool is_wanted(enum fault_kind kind)
@@ -516,11 +540,18 @@ static bool is_last(enum fault_kind kind, bool is_lasting)
 	return kind == FAULT_N_KINDS - 1 && is_lasting;
 }
 
+/* Every connection that ends at its first byte is the same as every write or read that fails. */
+static bool is_told_already(enum fault_kind kind, bool is_lasting)
+{
+	return is_lasting && (kind == FAULT_CUT_UP || kind == FAULT_CUT_DOWN);
+}
+
 /* In the child: from where the parent says. */
 static void play_all(const struct script_case *test)
 {
 	static struct original original;
 	size_t only = number_of("FAULTS_N");
+	size_t sample = is_for_every_moment(test->name) ? 0 : number_of("FAULTS_SAMPLE");
 
 	play_original(&original, test);
 	forget_original(&original);
@@ -530,14 +561,11 @@ static void play_all(const struct script_case *test)
 		fault_memory_watch(number_of("FAULTS_SERIAL"), show_stack);
 	}
 	while (!is_last(moment->kind, moment->is_lasting) || moment->n > 0) {
-		bool is_through = !is_wanted(moment->kind) || (only > 0 && moment->n > 0);
+		bool is_through = !is_wanted(moment->kind) || is_told_already(moment->kind, moment->is_lasting) ||
+				  (only > 0 && moment->n > 0);
 		if (!is_through) {
-			size_t step = step_of(&original, moment->kind);
-			moment->n =
-				only > 0 ? only
-					 : moment->n + 1 +
-						   (step > 1 ? (moment->n * 7 + (size_t)test->number) % step + step / 2
-							     : 0);
+			size_t step = step_of(&original, moment->kind, sample);
+			moment->n = only > 0 ? only : moment_after(moment->n, step, test);
 			moment->n_done++;
 			is_through = !play_disturbed(&original);
 		}

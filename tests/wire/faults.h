@@ -13,6 +13,8 @@
  *	- and before that the same program has served another request well.
  *
  *	FAULTS_SAMPLE=n		about n moments of each kind and case; without it all
+ *	FAULTS_EVERY=path	a file with names of cases of which all are taken (faults.every)
+ *	FAULTS_STRIDE=n		every n-th case only
  *	FAULTS_KIND=text	only this kind
  *	FAULTS_N=n		only the n-th moment, with a stack trace of where it struck
  */

@@ -705,8 +705,13 @@ static bool test_case(struct script *script, const struct script_case *test, con
 /* Is it to be run? */
 static bool is_chosen(const struct script_case *test, bool with_faults)
 {
+	static size_t n_seen;
 	const char *only = getenv("WIRE_CASE");
+	const char *stride = with_faults ? getenv("FAULTS_STRIDE") : NULL;
 
+	if (stride && n_seen++ % strtoul(stride, NULL, 10) != 0) {
+		return false;
+	}
 	return (!only || strstr(test->name, only)) && (!with_faults || faults_has_place(test));
 }
 
