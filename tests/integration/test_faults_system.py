@@ -26,7 +26,7 @@ import seed
 from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options, free_port
 from gateway import Gateway
-from http_client import Client, Response
+from http_client import Client, Response, basic
 from mail_tools import segment
 from misfortune import Misfortune
 from proxy import Proxy, Scripted, plain_options, settled, together, wait_for
@@ -449,3 +449,26 @@ def cpu_is_quiet(gateway: Gateway) -> bool:
     before = cpu_seconds(gateway)
     time.sleep(0.5)
     return cpu_seconds(gateway) - before < 0.25
+
+
+# ---- more than it can carry
+
+
+@pytest.mark.skipif(not IS_LONG or shutil.which("wrk") is None, reason="only ./test faults measures, with wrk")
+def test_twice_the_load_it_can_carry(release_binary: Path, start_gateway: StartGateway, server: Dovecot) -> None:
+    """With twice the clients that give the most replies, there are nearly as many; none is wrong."""
+    gateway = start_gateway(*tls_options(server), program=release_binary)
+    goodput = {n: replies_per_second(gateway, n) for n in (8, 16, 32, 64)}
+    best = max(goodput, key=lambda n: goodput[n])
+    assert replies_per_second(gateway, 2 * best) >= 0.9 * goodput[best], goodput
+    assert_alive(gateway)
+
+
+def replies_per_second(gateway: Gateway, n_clients: int) -> float:
+    target = f"{gateway.url}/mailboxes/INBOX/messages?fields=uid"
+    arguments = ["wrk", "-t1", f"-c{n_clients}", "-d5s", "-H", f"Authorization: {basic('alice', PASSWORD)}", target]
+    text = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    total = re.search(r"(\d+) requests in ([\d.]+)s", text)
+    assert total is not None, text
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    return (int(total[1]) - (int(wrong[1]) if wrong else 0)) / float(total[2])

@@ -355,7 +355,7 @@ static void judge(const struct original *original, const struct world_request *r
 		}
 	} else if (is_same && exchange->status >= 400 && is_memory_fault()) {
 		check_problem(exchange, true); /* it may have less to say */
-	} else if (is_same && exchange->status < 500) {
+	} else if (is_same && (exchange->status < 500 || exchange->status == 507)) {
 		check_as_original(original, outcome, exchange, mirror);
 	} else if (outcome->is_known && outcome->status >= 500 && exchange->status < 500) {
 		return; /* the mirror is a better server than the script's */
@@ -468,6 +468,7 @@ static bool play_disturbed(struct original *original)
 		if (moment->is_lasting || moment->kind == FAULT_SLOW_CONNECT) {
 			world_advance(&run->world, 60000);
 		}
+		mirror->is_kind = true;
 		if (original->is_let_in) {
 			check_serves(run, mirror, "Basic ZGVtbzpkZW1v");
 		}

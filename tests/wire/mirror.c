@@ -281,7 +281,10 @@ static const char *own_answer(struct mirror *mirror, const struct mirror_connect
 	if (connection->is_fresh && span_equal_text(text, "UID FETCH 7 (UID FLAGS)")) {
 		return "* 1 FETCH (UID 7 FLAGS (\\Seen))\r\n\x01 OK done\r\n";
 	}
-	if (known(mirror, command, 0)) {
+	if (mirror->is_kind && span_equal_text(text, "STARTTLS")) {
+		return "\x01 OK begin\r\n";
+	}
+	if (known(mirror, command, 0) && !mirror->is_kind) {
 		return NULL;
 	}
 	if (span_starts_with(text, "AUTHENTICATE PLAIN ") || span_starts_with(text, "LOGIN ")) {
@@ -341,6 +344,19 @@ static bool answer_one(struct mirror *mirror, size_t index)
 	return false;
 }
 
+static struct span greeting(const struct mirror *mirror)
+{
+	const struct mirror_memory *memory = mirror->memory;
+
+	if (memory->greeting && !mirror->is_kind) {
+		return span_make(memory->greeting, memory->greeting_len);
+	}
+	if (mirror->world->endpoint.security == IMAP_SECURITY_STARTTLS) {
+		return SPAN_LIT("* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] hello\r\n");
+	}
+	return SPAN_LIT("* OK [CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN SASL-IR] hello\r\n");
+}
+
 static bool serve_one(struct mirror *mirror, size_t index)
 {
 	struct fake_transport *transport = fake_transport(mirror->world->network, index);
@@ -358,10 +374,7 @@ static bool serve_one(struct mirror *mirror, size_t index)
 		return true;
 	}
 	if (!mirror->connections[index].is_greeted) {
-		const struct mirror_memory *memory = mirror->memory;
-		feed(mirror, index,
-		     memory->greeting ? span_make(memory->greeting, memory->greeting_len)
-				      : SPAN_LIT("* OK [CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN SASL-IR] hello\r\n"));
+		feed(mirror, index, greeting(mirror));
 		return true;
 	}
 	return answer_one(mirror, index);

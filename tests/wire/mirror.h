@@ -49,6 +49,7 @@ struct mirror {
 	struct world *world;          /* borrow */
 	struct mirror_memory *memory; /* borrow */
 	bool is_learning;
+	bool is_kind; /* from now on it greets and lets in, whatever it has learned */
 	struct mirror_connection connections[WORLD_MAX_CONNECTIONS];
 	/* What came whole, without tags: the changes that the server made. */
 	char **writes; /* own, each own */
