@@ -39,6 +39,7 @@ struct feed_mailbox {
 	uint64_t changed_at;    /* feed->clock */
 	bool is_dirty;          /* it is to be synced */
 	bool is_refused;        /* the server does not open it: it has no state */
+	bool is_reset_due;      /* what happened to it while it was refused nobody knows */
 	struct feed_sync *sync; /* own, while it runs */
 	struct gp_timer retry;
 	unsigned n_failures;

@@ -171,12 +171,13 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 	if (!was_listed || !feed_is_tracked(feed, mailbox)) {
 		/* where streams begin */
 		mailbox->is_dirty = now.kind == API_STATE_NONE;
+		mailbox->is_reset_due = false;
 		feed_set_state(mailbox, &now);
 		mailbox->told = hash_mailbox(mailbox);
 		if (!was_listed && feed_is_tracked(feed, mailbox) && feed->n_lists > 0) {
 			tell_mailbox(mailbox, mailbox->n_named > 0);
 		}
-	} else if (mailbox->is_selectable && !is_unchanged(&mailbox->state, listed)) {
+	} else if (mailbox->is_selectable && (mailbox->is_reset_due || !is_unchanged(&mailbox->state, listed))) {
 		mailbox->is_dirty = true; /* the sync tells of the mailbox too */
 		gp_timer_stop(&mailbox->retry);
 	} else if (hash_mailbox(mailbox) != told) {

@@ -72,6 +72,7 @@ static void refused(struct feed_sync *self)
 	struct api_feed *feed = mailbox->feed;
 
 	mailbox->is_refused = true; /* until the next list, which tells if it is there */
+	mailbox->is_reset_due = true;
 	mailbox->is_dirty = false;
 	finish(self);
 	feed_enter(feed);
@@ -163,6 +164,7 @@ static void tell(struct feed_sync *self, struct api_state *state, const struct g
 	struct feed_mailbox *mailbox = self->mailbox;
 
 	if (!self->is_for_stream) {
+		mailbox->is_reset_due = false;
 		feed_set_state(mailbox, state);
 		feed_tell_all(mailbox->feed, mailbox, text);
 		return;
@@ -259,12 +261,19 @@ static void tell_changes(struct feed_sync *self, struct api_changes *changes)
 
 /* ---- syncs ---- */
 
+/* It could not be opened before, and is perhaps another one of the same name. Streams that
+ * waited then for what changed have not been told, and have nothing to go on from. */
+static bool is_recovered(const struct feed_sync *self)
+{
+	return self->mailbox->is_reset_due && !self->is_for_stream;
+}
+
 static void go_on(struct feed_sync *self, const struct gp_error *error, struct api_changes *changes)
 {
 	struct api_feed *feed = self->mailbox->feed;
 
 	feed_enter(feed);
-	if (is_reset(error)) {
+	if (is_reset(error) || (!error && is_recovered(self))) {
 		tell_reset(self, false);
 	} else if (error && error->status == GP_LIMIT) {
 		tell_reset(self, detect(self));

@@ -140,6 +140,8 @@ enum gp_status hub_subscribed(struct api_hub *hub)
 		status = GP_NO_MEMORY;
 	} else if ((wants_all || list.n > 0) && !covers(hub, wants_all, &list)) {
 		status = watch(hub, wants_all, &list);
+	} else if (hub->watch) {
+		imap_watch_look(hub->watch);
 	}
 	free(list.names);
 	return status;

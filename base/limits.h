@@ -66,7 +66,9 @@
 #define GP_WATCH_MAX_BACKOFF_MS (2 * 60 * 1000)
 #define GP_WATCH_STEADY_MS 60000  /* up for so long: the back-off begins anew */
 #define GP_WATCH_RECONNECT_MS 10  /* between two logins of watches that come back, in one pool */
-#define GP_WATCH_LIVELY_MS 60000  /* after a change that NOTIFY told: the server is asked for more, */
+#define GP_WATCH_LOOK_MS 1000     /* IDLE is begun anew after it; doubled each time, up to GP_WATCH_POLL_MS */
+#define GP_WATCH_FRESH_MS 3000    /* after a beginning, */
+#define GP_WATCH_LIVELY_MS 60000  /* and after a change that was told: the server is asked for more, */
 #define GP_WATCH_PROBE_MS 120     /* this often, */
 #define GP_WATCH_PROBES_S 400     /* at most so many times a second in one pool, */
 #define GP_WATCH_MAX_PROBE_MS 400 /* and not at all where that would be seldomer than this */

@@ -280,6 +280,7 @@ static void go_up(struct imap_watch *watch)
 	set_state(watch, WATCH_UP);
 	if (watch->up_at_ms == 0) {
 		watch->up_at_ms = watch_now_ms(watch);
+		imap_watch_look(watch);
 	}
 	watch->events->up(watch->ctx);
 }
@@ -356,6 +357,9 @@ void watch_schedule(struct imap_watch *watch)
 	if (is_round_next(watch)) {
 		due_ms = earlier(due_ms, watch->round.next_at_ms);
 	}
+	if (watch->is_lively) {
+		due_ms = earlier(due_ms, watch->lively_until_ms); /* it is counted no longer */
+	}
 	if (due_ms == UINT64_MAX) {
 		gp_timer_stop(&watch->tick);
 	} else {
@@ -373,11 +377,11 @@ static void on_tick(struct gp_timer *timer)
 		return;
 	}
 	watch_line_settle(watch);
+	if (is_round_next(watch) && watch->round.next_at_ms <= now_ms) {
+		watch_round_begin(watch); /* which looks at what is in IDLE, too */
+	}
 	for (size_t i = 0; i < GP_WATCH_SESSIONS; i++) {
 		watch_line_tick(&watch->lines[i]);
-	}
-	if (!watch->is_left && is_round_next(watch) && watch->round.next_at_ms <= now_ms) {
-		watch_round_begin(watch);
 	}
 	if (!watch->is_left) {
 		watch_schedule(watch);
@@ -447,6 +451,19 @@ enum gp_status imap_watch_set(struct imap_watch *watch, bool is_all, const struc
 		begin_anew(watch);
 	}
 	return GP_OK;
+}
+
+void imap_watch_look(struct imap_watch *watch)
+{
+	uint64_t until_ms = watch_now_ms(watch) + GP_WATCH_FRESH_MS;
+
+	if (watch->lively_until_ms < until_ms) {
+		watch->lively_until_ms = until_ms;
+	}
+	for (size_t i = 0; i < GP_WATCH_SESSIONS; i++) {
+		watch->lines[i].look_ms = GP_WATCH_LOOK_MS;
+	}
+	watch_schedule(watch);
 }
 
 void imap_watch_stop(struct imap_watch **watch)

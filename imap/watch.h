@@ -52,6 +52,9 @@ struct imap_watch *imap_watch_start(struct imap_pool *pool, const struct imap_wa
  * (GP_NO_MEMORY) it watches what it did. */
 enum gp_status imap_watch_set(struct imap_watch *watch, bool is_all, const struct span *mailboxes,
 			      size_t n_mailboxes) GP_MUST_USE;
+/* Somebody begins to follow what it watches, and expects something soon: it looks more
+ * often for a while. */
+void imap_watch_look(struct imap_watch *watch);
 /* No event comes any more. Leaves NULL; NULL is a no-op. */
 void imap_watch_stop(struct imap_watch **watch);
 

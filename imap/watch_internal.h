@@ -45,7 +45,10 @@ struct watch_line {
 	struct imap_call *idle;    /* own: while it runs */
 	const char *mailbox;       /* borrow, from `names` or a literal: what it has open; NULL: none */
 	bool is_told;              /* what happens to `mailbox` is told */
+	bool is_doubted;           /* the server warns: perhaps it is not */
+	uint64_t examined_at_ms;   /* `mailbox` was opened */
 	uint64_t sent_at_ms;       /* the last IDLE, NOTIFY or NOOP */
+	uint64_t look_ms;          /* after it IDLE is begun anew; doubles */
 	uint64_t idle_again_at_ms; /* 0: not put off */
 	uint64_t ends_at_ms;       /* then it logs in anew */
 };
@@ -100,8 +103,9 @@ struct imap_watch {
 	struct watch_round round;
 	uint64_t retry_at_ms; /* BY_POLLING: asks for a session again; 0: never */
 	unsigned n_failures;
+	unsigned n_refusals; /* the mailbox of line 0 was not there, so often */
 	uint64_t up_at_ms;
-	uint64_t lively_until_ms; /* BY_NOTIFY: it probes until then */
+	uint64_t lively_until_ms; /* it probes until then */
 	bool is_lively;           /* counted in the pool */
 
 	/* what is told with the next turn */

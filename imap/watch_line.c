@@ -13,7 +13,12 @@
  * Dovecot waits half a second for more before it tells (mailbox-list-notify has no
  * setting for it), but tells at once what it knows when a command comes. So after a
  * change, when more are likely, NOOPs *probe* for the next one, for a while, and as often
- * as the budget of the pool permits.
+ * as the budget of the pool permits. In IDLE they take its place until it is quiet again.
+ *
+ * IDLE is not believed to tell all: what comes just as it begins Dovecot may miss, and on
+ * some file systems it hears of nothing. So it is begun anew, which makes the server look:
+ * soon after the beginning or a change, then in pauses that double, and at least as often
+ * as those mailboxes are looked at that no server tells of.
  */
 #include <stdlib.h>
 
@@ -96,6 +101,18 @@ void watch_line_resume(struct watch_line *line)
 	watch_schedule(line->watch);
 }
 
+/* Until a mailbox that was not there is tried again: it may be made anew at once. */
+static uint64_t refused_ms(struct imap_watch *watch)
+{
+	uint64_t ms = (uint64_t)GP_WATCH_LOOK_MS << watch->n_refusals;
+
+	if (ms >= GP_WATCH_RETRY_MS) {
+		return GP_WATCH_RETRY_MS;
+	}
+	watch->n_refusals++;
+	return ms;
+}
+
 static void on_examined(void *ctx, const struct gp_error *error)
 {
 	struct watch_line *line = ctx;
@@ -109,7 +126,7 @@ static void on_examined(void *ctx, const struct gp_error *error)
 	if (error) {
 		/* The mailbox is not there, or not to be seen: it is asked for. */
 		if (is_first) {
-			go_polling(watch, GP_WATCH_RETRY_MS);
+			go_polling(watch, refused_ms(watch));
 		} else {
 			watch_line_close(line);
 		}
@@ -117,13 +134,14 @@ static void on_examined(void *ctx, const struct gp_error *error)
 	}
 	line->is_told = true;
 	pool_tenant_note_mailbox(line->lease, span_of(line->mailbox));
+	watch_note_changed(watch, span_of(line->mailbox), NULL); /* since it was last asked for */
 	if (!is_first) {
 		start_idle(line);
-		watch_note_changed(watch, span_of(line->mailbox), NULL); /* since it was last asked for */
 		return;
 	}
+	watch->n_refusals = 0;
 	open_second(watch);
-	if (watch_round_is_needed(watch)) {
+	if (watch->state != WATCH_UP && watch_round_is_needed(watch)) {
 		watch_round_begin(watch); /* IDLE after it: nothing of this mailbox is lost meanwhile */
 	} else {
 		start_idle(line);
@@ -134,6 +152,8 @@ static void on_examined(void *ctx, const struct gp_error *error)
 static void examine(struct watch_line *line, const char *mailbox)
 {
 	line->mailbox = mailbox;
+	line->examined_at_ms = watch_now_ms(line->watch);
+	line->is_doubted = line->is_told = false;
 	line->call = imap_select_start(session_of(line), span_of(mailbox), true, on_examined, line);
 	if (!line->call) {
 		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
@@ -214,6 +234,7 @@ void watch_line_begin(struct watch_line *line)
 
 	watch_line_forget(line);
 	line->sent_at_ms = watch_now_ms(watch);
+	line->look_ms = GP_WATCH_LOOK_MS;
 	if (imap_session_can(session, IMAP_CAP_NOTIFY) && !watch->cannot_notify) {
 		watch->manner = WATCH_BY_NOTIFY;
 		if (imap_session_selected(session)->mailbox) {
@@ -259,6 +280,15 @@ static void on_status(struct watch_line *line, const struct imap_status *status)
 	gp_buffer_deinit(&name);
 }
 
+/* More is likely to come. */
+static void enliven(struct watch_line *line)
+{
+	struct imap_watch *watch = line->watch;
+
+	watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
+	line->look_ms = GP_WATCH_LOOK_MS;
+}
+
 static void on_untagged(void *ctx, const struct imap_response *response)
 {
 	struct watch_line *line = ctx;
@@ -266,10 +296,10 @@ static void on_untagged(void *ctx, const struct imap_response *response)
 
 	if (watch->manner == WATCH_BY_NOTIFY) {
 		if (response->type == IMAP_RESPONSE_STATUS) {
-			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
+			enliven(line);
 			on_status(line, &response->status);
 		} else if (response->type == IMAP_RESPONSE_LIST) {
-			watch->lively_until_ms = watch_now_ms(watch) + GP_WATCH_LIVELY_MS;
+			enliven(line);
 			watch_note_listed(watch);
 		} else if (response->type == IMAP_RESPONSE_CONDITION &&
 			   span_equal_text_nocase(response->code.name, "NOTIFICATIONOVERFLOW")) {
@@ -280,8 +310,10 @@ static void on_untagged(void *ctx, const struct imap_response *response)
 		bool is_change = response->type == IMAP_RESPONSE_EXISTS || response->type == IMAP_RESPONSE_EXPUNGE ||
 				 response->type == IMAP_RESPONSE_VANISHED || response->type == IMAP_RESPONSE_FETCH;
 		if (is_change) {
+			enliven(line);
 			watch_note_changed(watch, span_of(line->mailbox), NULL);
 		}
+		line->is_doubted |= response->type == IMAP_RESPONSE_CONDITION && response->condition == IMAP_NO;
 	}
 }
 
@@ -342,6 +374,7 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		if (is_first) {
 			watch_line_begin(line);
 		} else {
+			line->look_ms = GP_WATCH_LOOK_MS;
 			examine(line, line->mailbox);
 		}
 		watch_schedule(watch);
@@ -399,7 +432,7 @@ void watch_line_close(struct watch_line *line)
 
 void watch_line_settle(struct imap_watch *watch)
 {
-	bool is_lively = watch->state == WATCH_UP && watch->manner == WATCH_BY_NOTIFY &&
+	bool is_lively = watch->state == WATCH_UP && watch->manner != WATCH_BY_POLLING &&
 			 watch_now_ms(watch) < watch->lively_until_ms;
 
 	if (is_lively != watch->is_lively) {
@@ -408,22 +441,42 @@ void watch_line_settle(struct imap_watch *watch)
 	}
 }
 
-/* From the last thing that was sent to the next. */
-static uint64_t pause_ms(const struct watch_line *line)
+/* From one probe to the next; 0: there are none. */
+static uint64_t probe_ms(const struct imap_watch *watch)
 {
-	const struct imap_watch *watch = line->watch;
 	uint64_t fair_ms = watch->pool->n_lively * 1000 / GP_WATCH_PROBES_S;
 
 	if (!watch->is_lively || fair_ms > GP_WATCH_MAX_PROBE_MS) {
-		return renew_ms(line);
+		return 0;
 	}
 	return fair_ms > GP_WATCH_PROBE_MS ? fair_ms : GP_WATCH_PROBE_MS;
+}
+
+/* From the last thing that was sent to the next. */
+static uint64_t pause_ms(const struct watch_line *line)
+{
+	uint64_t probe = probe_ms(line->watch);
+	uint64_t most_ms = renew_ms(line);
+
+	if (probe) {
+		return probe;
+	}
+	return line->mailbox && line->look_ms < most_ms ? line->look_ms : most_ms;
+}
+
+/* Probes took the place of IDLE, and have ended. */
+static bool is_idle_due(const struct watch_line *line)
+{
+	return line->mailbox && !line->idle && !line->idle_again_at_ms && probe_ms(line->watch) == 0;
 }
 
 uint64_t watch_line_due_ms(const struct watch_line *line)
 {
 	if (!line->lease || !line->is_told || line->call) {
 		return UINT64_MAX;
+	}
+	if (is_idle_due(line)) {
+		return 0;
 	}
 	uint64_t speak_ms = line->sent_at_ms + pause_ms(line);
 	uint64_t heard_ms = imap_session_last_received_ms(session_of(line));
@@ -445,10 +498,27 @@ static void on_noop(void *ctx, const struct gp_error *error)
 	watch_schedule(line->watch);
 }
 
+/* A warning (RFC 3501 section 7.1.2). Under a mailbox that was deleted, and made anew with
+ * its name, Dovecot says nothing else, and ends commands and IDLE with OK. */
+static bool is_examined_anew(const struct watch_line *line)
+{
+	return line->mailbox && line->is_doubted && watch_now_ms(line->watch) - line->examined_at_ms >= line->look_ms;
+}
+
+static void probe(struct watch_line *line)
+{
+	line->sent_at_ms = watch_now_ms(line->watch);
+	line->call = imap_noop_start(session_of(line), on_noop, line);
+	if (!line->call) {
+		watch_fail_with(line->watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
 void watch_line_tick(struct watch_line *line)
 {
 	struct imap_watch *watch = line->watch;
 	uint64_t now_ms = watch_now_ms(watch);
+	bool is_probe = probe_ms(watch) > 0;
 
 	if (watch_line_due_ms(line) > now_ms || watch->round.is_running) {
 		return;
@@ -456,13 +526,19 @@ void watch_line_tick(struct watch_line *line)
 	if (line->ends_at_ms <= now_ms) {
 		watch->is_left = true; /* it logs in anew */
 		gp_timer_start(&watch->turn, 0);
-	} else if (line->mailbox) {
+		return;
+	}
+	bool is_anew = is_examined_anew(line);
+	if (!is_probe || is_anew) {
+		uint64_t doubled_ms = 2 * line->look_ms;
+		line->look_ms = doubled_ms < GP_WATCH_POLL_MS ? doubled_ms : GP_WATCH_POLL_MS;
+	}
+	if (is_anew) {
+		imap_call_cancel(&line->idle);
+		examine(line, line->mailbox);
+	} else if (line->mailbox && !is_probe) {
 		start_idle(line);
 	} else {
-		line->sent_at_ms = now_ms;
-		line->call = imap_noop_start(session_of(line), on_noop, line);
-		if (!line->call) {
-			watch_fail_with(watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
-		}
+		probe(line);
 	}
 }

@@ -143,7 +143,7 @@ static size_t bad_len(struct span s)
 }
 
 /* iconv's output: whole characters, but not always ones that UTF-8 may hold. */
-static enum gp_status put_converted(struct mail_charset *charset, struct span text, struct gp_buffer *out)
+enum gp_status mail_charset_put_converted(struct mail_charset *charset, struct span text, struct gp_buffer *out)
 {
 	enum gp_status status = GP_OK;
 
@@ -260,7 +260,7 @@ static enum gp_status flush_iconv(struct mail_charset *charset, struct gp_buffer
 	size_t room = sizeof held;
 
 	iconv(charset->iconv, NULL, NULL, &to, &room);
-	return put_converted(charset, span_make(held, sizeof held - room), out);
+	return mail_charset_put_converted(charset, span_make(held, sizeof held - room), out);
 }
 
 /* How far to go past a bad byte at `p`. A lead byte takes its second byte along
@@ -284,8 +284,8 @@ static size_t bad_iconv_len(struct mail_charset *charset, const char *p, size_t 
 }
 
 /* `*rest_out` is the beginning of a character. */
-enum gp_status mail_charset_feed_iconv_whole(struct mail_charset *charset, struct span bytes, struct gp_buffer *out,
-					     struct span *rest_out)
+static enum gp_status feed_iconv_whole(struct mail_charset *charset, struct span bytes, struct gp_buffer *out,
+				       struct span *rest_out)
 {
 	enum gp_status status = GP_OK;
 	/* iconv() takes char ** and does not write through it. */
@@ -300,7 +300,7 @@ enum gp_status mail_charset_feed_iconv_whole(struct mail_charset *charset, struc
 		bool is_done = iconv(charset->iconv, &from, &left, &to, &room) != (size_t)-1;
 		int error = is_done ? 0 : errno;
 
-		status = put_converted(charset, span_make(converted, sizeof converted - room), out);
+		status = mail_charset_put_converted(charset, span_make(converted, sizeof converted - room), out);
 		if (status != GP_OK || is_done || error == EINVAL) {
 			break;
 		}
@@ -330,8 +330,8 @@ static enum gp_status feed_iconv(struct mail_charset *charset, struct span bytes
 		while (status == GP_OK && charset->carry_len > 0 && bytes.len > 0) {
 			charset->carry[charset->carry_len++] = (unsigned char)bytes.ptr[0];
 			bytes = span_from(bytes, 1);
-			status = mail_charset_feed_iconv_whole(
-				charset, span_make((const char *)charset->carry, charset->carry_len), out, &rest);
+			status = feed_iconv_whole(charset, span_make((const char *)charset->carry, charset->carry_len),
+						  out, &rest);
 			if (status == GP_OK && rest.len == MAIL_CHARSET_CARRY) {
 				status = mail_charset_put_bad(charset, out);
 				rest = span_from(rest, 1);
@@ -342,7 +342,7 @@ static enum gp_status feed_iconv(struct mail_charset *charset, struct span bytes
 		if (status != GP_OK || bytes.len == 0) {
 			return status;
 		}
-		status = mail_charset_feed_iconv_whole(charset, bytes, out, &rest);
+		status = feed_iconv_whole(charset, bytes, out, &rest);
 		if (status != GP_OK) {
 			return status;
 		}

@@ -20,35 +20,23 @@ struct jis_out {
 	struct gp_buffer *out;        /* borrow */
 	enum gp_status status;
 	size_t len;
-	char euc[256];
+	char ascii[256];
 };
 
 static void jis_flush(struct jis_out *to)
 {
-	struct span rest = SPAN_NIL;
-
 	if (to->len > 0 && to->status == GP_OK) {
-		to->status = mail_charset_feed_iconv_whole(to->charset, span_make(to->euc, to->len), to->out, &rest);
-		if (to->status == GP_OK && rest.len > 0) {
-			to->status = mail_charset_put_bad(to->charset, to->out);
-		}
+		to->status = mail_charset_put_converted(to->charset, span_make(to->ascii, to->len), to->out);
 	}
 	to->len = 0;
 }
 
-/* One character: never cut by a flush. */
-static void jis_put(struct jis_out *to, unsigned prefix, unsigned first, unsigned second)
+static void jis_put_ascii(struct jis_out *to, unsigned char c)
 {
-	if (to->len + 3 > sizeof to->euc) {
+	if (to->len == sizeof to->ascii) {
 		jis_flush(to);
 	}
-	if (prefix) {
-		to->euc[to->len++] = (char)prefix;
-	}
-	to->euc[to->len++] = (char)first;
-	if (second) {
-		to->euc[to->len++] = (char)second;
-	}
+	to->ascii[to->len++] = (char)c;
 }
 
 static void jis_bad(struct jis_out *to)
@@ -56,6 +44,29 @@ static void jis_bad(struct jis_out *to)
 	jis_flush(to);
 	if (to->status == GP_OK) {
 		to->status = mail_charset_put_bad(to->charset, to->out);
+	}
+}
+
+/* One character, of two bytes or three. It is converted by itself: iconv, when it finds that
+ * there is none such, takes what follows for the rest of it. */
+static void jis_put(struct jis_out *to, unsigned prefix, unsigned first, unsigned second)
+{
+	char euc[] = {(char)prefix, (char)first, (char)second};
+	char converted[16];
+	char *from = prefix ? euc : euc + 1;
+	char *end = converted;
+	size_t left = prefix ? 3 : 2;
+	size_t room = sizeof converted;
+
+	if (iconv(to->charset->iconv, &from, &left, &end, &room) == (size_t)-1 || left > 0) {
+		iconv(to->charset->iconv, NULL, NULL, NULL, NULL);
+		jis_bad(to);
+		return;
+	}
+	jis_flush(to);
+	if (to->status == GP_OK) {
+		to->status =
+			mail_charset_put_converted(to->charset, span_make(converted, sizeof converted - room), to->out);
 	}
 }
 
@@ -81,7 +92,7 @@ static void jis_byte(struct jis_out *to, unsigned char c)
 		if (c == '\n') {
 			charset->jis_set = JIS_ASCII;
 		}
-		jis_put(to, 0, c, 0);
+		jis_put_ascii(to, c);
 	}
 }
 

@@ -9,9 +9,9 @@ enum gp_status mail_charset_put_clean(struct mail_charset *charset, struct span 
 				      struct gp_buffer *out) GP_MUST_USE;
 enum gp_status mail_charset_put_bad(struct mail_charset *charset, struct gp_buffer *out) GP_MUST_USE;
 
-/* Through iconv; `*rest_out` is the beginning of a character. */
-enum gp_status mail_charset_feed_iconv_whole(struct mail_charset *charset, struct span bytes, struct gp_buffer *out,
-					     struct span *rest_out) GP_MUST_USE;
+/* What a converter made: whole characters, but not always ones that UTF-8 may hold. */
+enum gp_status mail_charset_put_converted(struct mail_charset *charset, struct span text,
+					  struct gp_buffer *out) GP_MUST_USE;
 
 /* charset_7bit.c */
 enum gp_status mail_charset_feed_iso_2022_jp(struct mail_charset *charset, struct span bytes,

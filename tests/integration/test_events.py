@@ -141,31 +141,30 @@ def test_what_came_and_went_is_told_as_gone(server: Dovecot, program: Gateway) -
         imap.expunge()
         with open_stream(program, mailbox, last_id=stream.last_id) as again:
             again.ready()
-            told = [(one.kind, one.data["uids"]) for one in again.events if "uids" in one.data]
+            # Once somebody asks for mod-sequences, Dovecot may give all older messages a new one: "updated" is no lie.
+            told = [(one.kind, one.data["uids"]) for one in again.events if "uids" in one.data and one.kind != "updated"]
             assert told == ([("destroyed", [3])] if capability is None or "QRESYNC" in capability else [])
 
 
-def test_reset(server: Dovecot, program: Gateway) -> None:
+def test_reset(server: Dovecot, start_gateway: StartGateway) -> None:
     mailbox = new_mailbox()
     with imap_client(server, mailbox) as imap:
-        with open_stream(program, mailbox) as stream:
+        first = start_gateway(*tls_options(server))
+        with open_stream(first, mailbox) as stream:
             stream.ready()
+        # Dovecot corrupts a mailbox that is deleted and made anew while a session has it open.
+        first.stop()
         imap.close()
         imap.delete(mailbox)
         imap.create(mailbox)
-        imap.append(mailbox, "", "", MESSAGE)  # Dovecot's IDLE is blind in a mailbox that never had one
+        program = start_gateway(*tls_options(server))
         with open_stream(program, mailbox, last_id=stream.last_id) as stream:
             assert stream.wait_for("reset").data == {"mailbox": mailbox}
         with open_stream(program, mailbox, last_id="of another program") as stream:
             assert stream.wait_for("reset").data == {"mailbox": mailbox}
-            # Dovecot may miss what comes just as its IDLE begins; the next change has it tell of both.
-            created: list[int] = []
-            for _ in range(3):
-                imap.append(mailbox, "", "", MESSAGE)
-                with contextlib.suppress(AssertionError):
-                    created += stream.wait_for("created", seconds=8).data["uids"]
-                    break
-            assert created[:1] == [2]
+            stream.ready()  # what was there before it is no event
+            assert imap.append(mailbox, "", "", MESSAGE)[0] == "OK"
+            assert stream.wait_for("created").data["uids"] == [1]
 
 
 class Model:

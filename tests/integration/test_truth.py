@@ -204,7 +204,7 @@ def servers() -> Iterator[dict[str, Dovecot]]:
 def stage(request: pytest.FixtureRequest, servers: dict[str, Dovecot], start_gateway: StartGateway) -> Iterator[Stage]:
     dovecot = servers[request.param]
     with FaultProxy(dovecot.host, dovecot.imap_port) as proxy, Oracle(dovecot.imap_port, "alice", "secret") as oracle:
-        gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1", "--request-timeout", "1")
+        gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1", "--request-timeout", "4")
         yield Stage(request.param, dovecot, proxy, gateway, oracle)
 
 

@@ -579,6 +579,8 @@ static bool change(struct run *run, const char *text)
 
 	if (is_directive(&text, "time", "", &n)) {
 		world_advance(world, read_duration(text));
+	} else if (is_directive(&text, "quiet", "", &n)) {
+		world_pass_quietly(world, n, read_duration(text));
 	} else if (is_directive(&text, "leave", "", &n)) {
 		client_leaves(run, n);
 	} else if (is_directive(&text, "send", "", &n)) {

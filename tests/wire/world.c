@@ -330,6 +330,48 @@ void world_expect_line(struct world *world, size_t number, const char *text)
 	free(bytes);
 }
 
+/* One line that a quiet watch sends; false: there is none. */
+static bool answer_watch(struct world *world, size_t number)
+{
+	struct world_connection *connection = world_connection(world, number);
+	struct gp_buffer answer;
+	char *copy;
+
+	if (connection->unread.len == 0) {
+		return false;
+	}
+	struct span line = take_line(connection, "", &copy);
+	ptrdiff_t space = span_find_char(line, ' ');
+	struct span tag = span_slice(line, 0, space < 0 ? 0 : (size_t)space);
+	struct span command = span_from(line, space < 0 ? 0 : (size_t)space + 1);
+	gp_buffer_init(&answer, MAX_BYTES);
+	if (span_equal_text(command, "IDLE")) {
+		world_set_variable(world, SPAN_LIT("i"), tag);
+		must(gp_buffer_append(&answer, SPAN_LIT("+ idling\r\n")));
+	} else if (span_equal_text(command, "NOOP")) {
+		must(gp_buffer_printf(&answer, "%.*s OK\r\n", SPAN_ARGS(tag)));
+	} else if (span_equal_text(line, "DONE")) {
+		must(gp_buffer_printf(&answer, "%s OK\r\n", world_variable(world, SPAN_LIT("i"))));
+	} else {
+		check_fail(SPAN_NIL, line, "this is not what a quiet watch sends");
+	}
+	world_send(world, number, gp_buffer_span(&answer));
+	world_flush(world);
+	gp_buffer_deinit(&answer);
+	free(copy);
+	return true;
+}
+
+void world_pass_quietly(struct world *world, size_t number, uint64_t ms)
+{
+	world_flush(world);
+	for (uint64_t passed_ms = 0; passed_ms < ms; passed_ms++) {
+		world_advance(world, 1);
+		while (answer_watch(world, number)) {
+		}
+	}
+}
+
 void world_expect_nothing(struct world *world, size_t number)
 {
 	struct world_connection *connection = world_connection(world, number);

@@ -88,6 +88,9 @@ void world_send(struct world *world, size_t number, struct span bytes);
 /* The gateway's next line; "$1 NOOP" captures the tag. */
 void world_expect_line(struct world *world, size_t number, const char *line);
 void world_expect_nothing(struct world *world, size_t number);
+/* Time passes, and meanwhile the server answers NOOP, IDLE and DONE on this connection, and
+ * nothing else comes there. "$i" is IDLE's tag. */
+void world_pass_quietly(struct world *world, size_t number, uint64_t ms);
 /* Connection, greeting, login, ID: what every other case begins with. */
 void world_log_in(struct world *world, size_t number, const char *text);
 

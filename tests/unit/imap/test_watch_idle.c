@@ -31,6 +31,43 @@ static void interrupted(size_t index)
 	fake_reply(at(index), "$ OK idled\r\n");
 }
 
+/* The pauses after which it looks again double, up to those of a round: 31 s in all. */
+static void settled(size_t index)
+{
+	for (unsigned look_ms = GP_WATCH_LOOK_MS; look_ms < GP_WATCH_POLL_MS; look_ms *= 2) {
+		fake_turn(net, look_ms - 1);
+		fake_expect_nothing(at(index));
+		fake_turn(net, 1);
+		interrupted(index);
+		idles(index);
+	}
+}
+
+/* Less than until the next round: it looks again now and then, and finds nothing. */
+static void pass(size_t index, uint64_t ms)
+{
+	while (ms > 0) {
+		uint64_t step_ms = ms < 1000 ? ms : 1000;
+		fake_turn(net, step_ms);
+		ms -= step_ms;
+		size_t n_writes = fake_n_writes(at(index));
+		const char *line = fake_take(at(index));
+		if (line[0] != '\0') {
+			assert_string_equal(line, "DONE\r\n");
+			fake_reply(at(index), "$ OK idled\r\n");
+			idles(index);
+		}
+		assert_true(fake_n_writes(at(index)) <= n_writes + 1);
+	}
+}
+
+static void until_round(size_t index)
+{
+	pass(index, GP_WATCH_POLL_MS - 1);
+	fake_turn(net, 1);
+	interrupted(index);
+}
+
 /* All mailboxes: INBOX in IDLE, all by LIST-STATUS. */
 static void come_up(void)
 {
@@ -70,7 +107,7 @@ static void test_the_open_mailbox(void **state)
 	leave_idle(0);
 }
 
-/* It closes what is quiet for 55 s: from then on IDLE is renewed before that. */
+/* It closes what is quiet for 25 s: from then on IDLE is renewed before that. */
 static void test_an_impatient_server(void **state)
 {
 	(void)state;
@@ -80,7 +117,8 @@ static void test_an_impatient_server(void **state)
 	examined(0, "INBOX");
 	idles(0);
 	expect_told("up;");
-	fake_turn(net, 55000);
+	settled(0);
+	fake_turn(net, 25000);
 	fake_expect_nothing(at(0));
 	fake_end(at(0), GP_LOST, "closed");
 	expect_told("down LOST;");
@@ -89,7 +127,8 @@ static void test_an_impatient_server(void **state)
 	examined(1, "INBOX");
 	idles(1);
 	expect_told("up;");
-	fake_turn(net, 41249);
+	settled(1);
+	fake_turn(net, GP_WATCH_MIN_RENEW_MS - 1);
 	fake_expect_nothing(at(1));
 	fake_turn(net, 1);
 	interrupted(1);
@@ -120,8 +159,7 @@ static void test_the_others(void **state)
 	begin(4, 100);
 	come_up();
 	for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++) {
-		fake_turn(net, GP_WATCH_POLL_MS);
-		interrupted(0);
+		until_round(0);
 		fake_expect(at(0), LIST_ALL);
 		/* what happens meanwhile is not lost */
 		if (i == 0) {
@@ -142,14 +180,12 @@ static void test_a_slow_round(void **state)
 	(void)state;
 	begin(4, 100);
 	come_up();
-	fake_turn(net, GP_WATCH_POLL_MS);
-	interrupted(0);
+	until_round(0);
 	fake_expect(at(0), LIST_ALL);
 	fake_turn(net, 10000);
 	fake_reply(at(0), ROW("\\Subscribed", "INBOX", COUNTS) ROW("", "Work", COUNTS) "$ OK\r\n");
 	idles(0);
-	fake_turn(net, GP_WATCH_POLL_FACTOR * 10000 - 1);
-	fake_expect_nothing(at(0));
+	pass(0, GP_WATCH_POLL_FACTOR * 10000 - 1);
 	fake_turn(net, 1);
 	interrupted(0);
 	fake_expect(at(0), LIST_ALL);
@@ -176,8 +212,7 @@ static void test_named_ones(void **state)
 	idles(1);
 	fake_feed(at(1), "* 2 EXISTS\r\n");
 	expect_told("Work;");
-	fake_turn(net, GP_WATCH_POLL_MS);
-	interrupted(0);
+	until_round(0);
 	fake_expect(at(0), STATUS_OF("Third"));
 	fake_reply(at(0), "* STATUS Third (" OTHER_COUNTS ")\r\n$ OK\r\n");
 	expect_told("Third m=1 n=2 h=4;");
@@ -195,7 +230,7 @@ static void test_named_ones(void **state)
 	fake_feed(at(0), "* 2 EXISTS\r\n");
 	expect_told("Third;");
 	/* nothing is asked for */
-	fake_turn(net, 2 * GP_WATCH_POLL_MS);
+	pass(0, 2 * GP_WATCH_POLL_MS);
 	leave_idle(0);
 }
 
@@ -212,8 +247,7 @@ static void test_no_second_session(void **state)
 	expect_told("up;");
 	idles(0);
 	assert_int_equal(fake_n_opened(net), 1);
-	fake_turn(net, GP_WATCH_POLL_MS);
-	interrupted(0);
+	until_round(0);
 	fake_expect(at(0), STATUS_OF("Work"));
 	fake_reply(at(0), "* STATUS Work (" OTHER_COUNTS ")\r\n$ OK\r\n");
 	expect_told("Work m=1 n=2 h=4;");
@@ -221,7 +255,8 @@ static void test_no_second_session(void **state)
 	leave_idle(0);
 }
 
-static void test_renewed(void **state)
+/* What Dovecot missed as IDLE began: the next beginning tells it, and soon. */
+static void test_looks_again(void **state)
 {
 	(void)state;
 	begin(4, 100);
@@ -230,19 +265,108 @@ static void test_renewed(void **state)
 	examined(0, "INBOX");
 	expect_told("up;");
 	idles(0);
-	/* "Still here" every two minutes: it is not dead, but DONE is due in the end */
-	for (int i = 0; i < 4; i++) {
-		fake_turn(net, 120000);
-		fake_feed(at(0), "* OK Still here\r\n");
+	settled(0);
+	for (int i = 0; i < 3; i++) {
+		fake_turn(net, GP_WATCH_POLL_MS - 1);
 		fake_expect_nothing(at(0));
+		fake_turn(net, 1);
+		interrupted(0);
+		idles(0);
 	}
-	fake_turn(net, GP_WATCH_RENEW_MS - 4 * 120000);
-	interrupted(0);
+	/* after a change as in the beginning */
+	fake_feed(at(0), "* 2 EXISTS\r\n");
+	expect_told("INBOX;");
+	fake_turn(net, 0);
+	fake_turn(net, GP_WATCH_LOOK_MS);
+	fake_expect_line(at(0), "DONE");
+	fake_reply(at(0), "* 3 EXISTS\r\n$ OK idled\r\n");
+	expect_told("INBOX;");
 	idles(0);
-	/* silent: renewed, and then given up */
-	fake_turn(net, 4 * 60000 - 1000);
-	fake_expect_nothing(at(0));
 	leave_idle(0);
+}
+
+/* Where changes come, NOOPs ask for the next one; IDLE goes on when it is quiet again. */
+static void test_probes(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	idles(0);
+	pool->n_lively = 1; /* this one, as it has just begun */
+	fake_feed(at(0), "* 2 EXISTS\r\n");
+	expect_told("INBOX;");
+	uint64_t until_ms = fake_now_ms(net) + GP_WATCH_LIVELY_MS;
+	fake_turn(net, GP_WATCH_PROBE_MS);
+	interrupted(0);
+	assert_int_equal(pool->n_lively, 1);
+	while (fake_now_ms(net) + GP_WATCH_PROBE_MS < until_ms) {
+		fake_expect(at(0), "NOOP");
+		fake_reply(at(0), "$ OK\r\n");
+		fake_expect_nothing(at(0));
+		fake_turn(net, GP_WATCH_PROBE_MS);
+	}
+	fake_expect(at(0), "NOOP");
+	fake_reply(at(0), "$ OK\r\n");
+	fake_turn(net, GP_WATCH_PROBE_MS);
+	assert_int_equal(pool->n_lively, 0);
+	idles(0);
+	leave_idle(0);
+}
+
+/* In place of IDLE, but then all probes are others': IDLE goes on. */
+static void test_probes_end_early(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	expect_told("up;");
+	idles(0);
+	pool->n_lively = 1; /* this one, as it has just begun */
+	fake_feed(at(0), "* 2 EXISTS\r\n");
+	expect_told("INBOX;");
+	fake_turn(net, GP_WATCH_PROBE_MS);
+	interrupted(0);
+	fake_expect(at(0), "NOOP");
+	pool->n_lively = TOO_MANY_LIVELY;
+	fake_reply(at(0), "$ OK\r\n");
+	fake_turn(net, GP_WATCH_PROBE_MS);
+	idles(0);
+	leave_idle(0);
+}
+
+/* The mailbox was deleted, and made anew with its name: all that Dovecot has is a warning. */
+static void test_a_warning(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	come_up();
+	fake_feed(at(0), "* NO Internal error occurred.\r\n");
+	fake_turn(net, GP_WATCH_LOOK_MS - 1);
+	fake_expect_nothing(at(0));
+	fake_turn(net, 1);
+	interrupted(0);
+	examined(0, "INBOX");
+	expect_told("INBOX;");
+	idles(0);
+	/* warned without end, it looks ever seldomer */
+	fake_feed(at(0), "* NO Internal error occurred.\r\n");
+	fake_turn(net, 2 * GP_WATCH_LOOK_MS - 1);
+	fake_expect_nothing(at(0));
+	fake_turn(net, 1);
+	interrupted(0);
+	fake_expect(at(0), "EXAMINE INBOX (CONDSTORE)");
+	fake_reply(at(0), "$ NO [NONEXISTENT] gone\r\n");
+	/* asked for, by any session */
+	log_out(0);
+	fake_log_in(at(1), IDLE_CAPS);
+	fake_expect(at(1), LIST_ALL);
+	stop_watch();
+	finish();
 }
 
 static void test_silent(void **state)
@@ -254,7 +378,7 @@ static void test_silent(void **state)
 	examined(0, "INBOX");
 	expect_told("up;");
 	idles(0);
-	fake_turn(net, GP_WATCH_SILENT_MS);
+	fake_turn(net, GP_WATCH_LOOK_MS);
 	fake_expect_line(at(0), "DONE");
 	fake_turn(net, 60000 - 1);
 	expect_told("");
@@ -284,7 +408,7 @@ static void test_a_server_that_ends_it(void **state)
 	}
 	idles(0);
 	/* after a while it is begun again at once */
-	fake_turn(net, 2000);
+	pass(0, 3500);
 	fake_reply(at(0), "$ OK enough\r\n");
 	idles(0);
 	leave_idle(0);
@@ -319,25 +443,56 @@ static void test_idle_refused(void **state)
 	finish();
 }
 
+/* It is asked for; and tried again soon, then ever seldomer. */
 static void test_mailbox_is_not_there(void **state)
 {
 	(void)state;
+	uint64_t pause_ms = GP_WATCH_LOOK_MS;
+
 	begin(4, 100);
 	watch_mailboxes("Gone", NULL, NULL);
 	fake_log_in(at(0), IDLE_CAPS);
-	fake_expect(at(0), "EXAMINE Gone (CONDSTORE)");
-	fake_reply(at(0), "$ NO [NONEXISTENT] none\r\n");
-	log_out(0);
-	fake_log_in(at(1), IDLE_CAPS);
-	fake_expect(at(1), STATUS_OF("Gone"));
-	fake_reply(at(1), "$ NO [NONEXISTENT] none\r\n");
+	for (size_t i = 0; i < 4; i++) {
+		fake_expect(at(i), "EXAMINE Gone (CONDSTORE)");
+		fake_reply(at(i), "$ NO [NONEXISTENT] none\r\n");
+		log_out(i);
+		fake_log_in(at(i + 1), IDLE_CAPS);
+		fake_expect(at(i + 1), STATUS_OF("Gone"));
+		fake_reply(at(i + 1), "$ NO [NONEXISTENT] none\r\n");
+		expect_told("up;");
+		fake_turn(net, pause_ms - 1);
+		fake_expect_nothing(at(i + 1));
+		fake_turn(net, 1);
+		pause_ms *= 2;
+	}
+	examined(4, "Gone");
 	expect_told("up;");
-	fake_turn(net, GP_WATCH_POLL_MS);
-	fake_expect(at(1), STATUS_OF("Gone"));
-	fake_reply(at(1), "* STATUS Gone (" COUNTS ")\r\n$ OK\r\n");
+	idles(4);
+	leave_idle(4);
+}
+
+/* While it is asked for, it is seen when it comes. */
+static void test_mailbox_comes(void **state)
+{
+	(void)state;
+	begin(4, 100);
+	watch_mailboxes("INBOX", "Gone", NULL);
+	fake_log_in(at(0), IDLE_CAPS);
+	examined(0, "INBOX");
+	fake_expect(at(0), STATUS_OF("Gone"));
+	fake_reply(at(0), "$ NO [NONEXISTENT] none\r\n");
+	expect_told("up;");
+	idles(0);
+	fake_log_in(at(1), IDLE_CAPS);
+	fake_expect(at(1), "EXAMINE Gone (CONDSTORE)");
+	fake_reply(at(1), "$ NO [NONEXISTENT] none\r\n");
+	log_out(1);
+	until_round(0);
+	fake_expect(at(0), STATUS_OF("Gone"));
+	fake_reply(at(0), "* STATUS Gone (" COUNTS ")\r\n$ OK\r\n");
 	expect_told("listed;Gone m=1 n=2 h=3;");
-	stop_watch();
-	finish();
+	idles(0);
+	leave_idle(0);
 }
 
 /* Neither NOTIFY nor IDLE nor mod-sequences: what cannot be seen is named all the same. */
@@ -408,7 +563,7 @@ static void test_lost_at_each_moment(void **state)
 			fake_feed(at(0), "+ idling\r\n");
 		}
 		if (moment > 3) {
-			fake_turn(net, GP_WATCH_POLL_MS);
+			fake_turn(net, GP_WATCH_LOOK_MS);
 			fake_expect_line(at(0), "DONE");
 		}
 		if (moment > 4) {
@@ -436,11 +591,15 @@ int main(void)
 		cmocka_unit_test(test_a_slow_round),
 		cmocka_unit_test(test_named_ones),
 		cmocka_unit_test(test_no_second_session),
-		cmocka_unit_test(test_renewed),
+		cmocka_unit_test(test_looks_again),
+		cmocka_unit_test(test_probes),
+		cmocka_unit_test(test_probes_end_early),
+		cmocka_unit_test(test_a_warning),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_a_server_that_ends_it),
 		cmocka_unit_test(test_idle_refused),
 		cmocka_unit_test(test_mailbox_is_not_there),
+		cmocka_unit_test(test_mailbox_comes),
 		cmocka_unit_test(test_blind),
 		cmocka_unit_test(test_mailbox_is_forgotten),
 		cmocka_unit_test(test_lost_at_each_moment),

@@ -186,8 +186,16 @@ static void test_probes(void **state)
 
 	begin(4, 100);
 	watch_mailboxes(NULL, NULL, NULL);
+	pool->n_lively = 0;
 	come_up(0);
-	fake_turn(net, 10 * GP_WATCH_PROBE_MS);
+	/* whoever begins to follow expects something */
+	until_ms = fake_now_ms(net) + GP_WATCH_FRESH_MS;
+	while (fake_now_ms(net) + GP_WATCH_PROBE_MS < until_ms) {
+		fake_turn(net, GP_WATCH_PROBE_MS);
+		fake_expect(at(0), "NOOP");
+		fake_reply(at(0), "$ OK\r\n");
+	}
+	fake_turn(net, 10000);
 	fake_expect_nothing(at(0));
 	fake_feed(at(0), "* STATUS Work (HIGHESTMODSEQ 9)\r\n");
 	expect_told("Work m=0 n=0 h=9;");
@@ -226,10 +234,12 @@ static void test_budget_of_probes(void **state)
 	begin(4, 100);
 	watch_mailboxes(NULL, NULL, NULL);
 	come_up(0);
+	assert_int_equal(pool->n_lively, TOO_MANY_LIVELY + 1);
+	fake_turn(net, GP_WATCH_FRESH_MS);
+	assert_int_equal(pool->n_lively, TOO_MANY_LIVELY);
 	pool->n_lively = 99; /* with this one 100: 400 a second are one each 250 ms */
 	fake_feed(at(0), "* LIST () \"/\" New\r\n");
 	expect_told("listed;");
-	fake_turn(net, 250);
 	fake_expect(at(0), "NOOP");
 	fake_reply(at(0), "$ OK\r\n");
 	fake_turn(net, 249);

@@ -261,6 +261,8 @@ static void test_iso_2022_jp(void **state)
 		TEXT("half a pair", "iso-2022-jp", "\x1B$BF|K\x1B(Bb", "\xE6\x97\xA5" FFFD "b", true),
 		TEXT("half a pair at the end", "iso-2022-jp", "\x1B$BF|K", "\xE6\x97\xA5" FFFD, true),
 		TEXT("unassigned pair", "iso-2022-jp", "\x1B$B)!F|\x1B(B", FFFD "\xE6\x97\xA5", true),
+		TEXT("unassigned in the supplement", "iso-2022-jp", "\x1B$(D!!0!\x1B(B", FFFD "\xE4\xB8\x82", true),
+		TEXT("unassigned, then ASCII", "iso-2022-jp", "\x1B$(D!!\x1B(Bab", FFFD "ab", true),
 		TEXT("no such escape", "iso-2022-jp", "\x1B$xF", FFFD "$xF", true),
 		TEXT("escape in an escape", "iso-2022-jp", "\x1B$\x1B$BF|\x1B(B", FFFD "$\xE6\x97\xA5", true),
 		TEXT("cut escape", "iso-2022-jp", "a\x1B$", "a" FFFD, true),
