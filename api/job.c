@@ -80,7 +80,7 @@ struct api_exchange *api_job_finish(struct api_job *job)
 	struct api_exchange *exchange = job->exchange;
 
 	tell_written(job);
-	exchange->has_changed = job->is_committed && !exchange->is_streaming;
+	exchange->has_changed |= job->is_committed && !exchange->is_streaming;
 	count_wait(job);
 	stop_work(job, false);
 	gp_timer_stop(&job->deadline);
@@ -122,6 +122,9 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
+	/* There is no memory to tell what became of it. */
+	exchange->is_outcome_unknown |=
+		problem == API_PROBLEM_UNAVAILABLE && !error && exchange->has_changed && !before;
 	if (exchange->is_streaming) {
 		gp_log(GP_LOG_WARN, "http", "req=%s body breaks off: %s", exchange->request_id,
 		       error ? gp_status_name(error->status) : api_problem_slug(problem));
@@ -273,6 +276,7 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
 		return false;
 	}
+	job->exchange->has_changed |= job->is_committed;
 	begin_wait(job);
 	return true;
 }

@@ -198,6 +198,16 @@ static void forget_command(struct mirror_connection *connection, size_t i)
 		(connection->n_commands - i) * sizeof *connection->commands);
 }
 
+static size_t n_fetches(const struct mirror_connection *connection)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < connection->n_commands; i++) {
+		n += strstr(connection->commands[i].text, "FETCH ") != NULL;
+	}
+	return n;
+}
+
 static void take_response(struct mirror *mirror, struct mirror_connection *connection, struct span bytes)
 {
 	struct span tag = first_word(bytes);
@@ -219,6 +229,7 @@ static void take_response(struct mirror *mirror, struct mirror_connection *conne
 		gp_buffer_truncate(&connection->untagged, 0);
 		return;
 	}
+	mirror->memory->is_mixed |= mirror->is_learning && n_fetches(connection) > 1;
 	for (size_t i = 0; i < connection->n_commands; i++) {
 		struct mirror_command *command = &connection->commands[i];
 		if (!span_equal_text(tag, command->tag)) {

@@ -26,6 +26,7 @@ struct mirror_memory {
 	size_t n_answers;
 	char *greeting; /* own; NULL: none was seen */
 	size_t greeting_len;
+	bool is_mixed; /* answers came among each other: which is whose, is not known */
 };
 
 struct mirror_command {
