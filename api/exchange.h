@@ -28,6 +28,8 @@
 enum api_method { API_GET, API_HEAD, API_POST, API_PUT, API_PATCH, API_DELETE, API_OPTIONS, API_OTHER };
 
 #define API_MAX_REPLY_HEADERS 24
+/* For the values of header fields when memory has ended: none of them is left out of a reply. */
+#define API_SPARE_HEADER_BYTES 2048
 
 struct api_header {
 	const char *name;  /* static */
@@ -97,10 +99,13 @@ struct api_exchange {
 	/* the reply: filled by this room */
 	struct api_header headers[API_MAX_REPLY_HEADERS];
 	size_t n_headers;
+	char spare[API_SPARE_HEADER_BYTES];
+	size_t n_spare;             /* bytes of it that are used */
 	uint64_t queue_us, imap_us; /* for Server-Timing */
 	struct api_app *app;        /* borrow: set by api_handle(); whoever replies without it sets it */
 	bool is_pretty;             /* ?pretty=1 */
 	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
+	bool has_changed;           /* a write was made: that there is no memory to tell of it does not undo it */
 	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
 	/* For the problem of a precondition that failed: what there is now, as JSON, and its
 	 * tag. In the arena; NIL and NULL: not known. */

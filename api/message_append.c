@@ -196,7 +196,7 @@ static void on_room(void *ctx, size_t n)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void on_appended(void *ctx, const struct gp_error *borrowed, const struct imap_append_result *result)
@@ -211,7 +211,7 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		self->job.exchange->ops->upload_want(self->job.exchange, 0);
 	}
 	if (!borrowed) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->is_confirmed = true;
 		if (self->place.uid != 0) {
 			api_append_arrived(self);
@@ -228,11 +228,11 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		api_idempotency_note(self->job.exchange, SPAN_NIL);
 	}
 	if (is_done_perhaps) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->lost = error;
 		api_append_probe(self);
 	} else if (error.status == GP_NOT_FOUND) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &error);
 	} else {
 		(void)api_job_check(&self->job, &error);
@@ -277,7 +277,7 @@ static void on_status_before(void *ctx, const struct gp_error *error, const stru
 
 	if (error && error->status == GP_NOT_FOUND) {
 		struct gp_error copy = *error;
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &copy);
 		return;
 	}

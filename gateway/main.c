@@ -17,6 +17,7 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/json.h"
 #include "api/throttle.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
@@ -214,6 +215,7 @@ static int run(struct program *program)
 	uint64_t n_descriptors = gateway_process_harden();
 
 	mail_init();
+	api_json_init();
 	int rc = gateway_loop_init(&program->loop);
 	if (rc != 0) {
 		fprintf(stderr, "gatepost: no event loop: %s\n", uv_strerror(rc));

@@ -7,6 +7,7 @@
 #include "api/idempotency.h"
 #include "api/throttle.h"
 #include "base/limits.h"
+#include "tests/support/fault.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
 
@@ -120,6 +121,14 @@ void world_close(struct world *world)
 	}
 	for (size_t i = 1; i <= fake_n_opened(world->network); i++) {
 		world_expect_nothing(world, i);
+	}
+	world_end(world);
+}
+
+void world_end(struct world *world)
+{
+	for (size_t i = 0; i < WORLD_MAX_REQUESTS; i++) {
+		world_request_free(&world->requests[i]);
 	}
 	check_pool(world, false);
 	world_advance(world, AFTERWARDS_MS);
@@ -475,8 +484,11 @@ void world_request(struct world *world, size_t number, struct fake_exchange *exc
 	}
 	world_request_free(request);
 	request->exchange = exchange;
+	request->ordinal = world->n_requests++;
 	exchange->exchange.started_us = now_us();
+	fault_enter();
 	api_handle(&world->app, &exchange->exchange);
+	fault_leave();
 	world_advance(world, 0);
 }
 
