@@ -8,6 +8,7 @@
 
 struct api_hubs;
 struct api_idempotency;
+struct api_throttle;
 
 struct api_app {
 	struct imap_pool *pool; /* borrow */
@@ -30,6 +31,7 @@ struct api_app {
 	bool (*work)(struct api_app *app, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
 	void *work_ctx;                      /* borrow: for `work` */
 	struct api_idempotency *idempotency; /* borrow; NULL: keys are not heeded */
+	struct api_throttle *throttle;       /* borrow; NULL: failed logins are not slowed */
 	const char *const *cors_origins;     /* borrow: "https://app.example", or "*" */
 	size_t n_cors_origins;
 	const struct api_role_config *roles; /* borrow: those that were laid down; NULL: none */

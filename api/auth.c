@@ -110,3 +110,19 @@ enum gp_status api_auth_credential(struct api_exchange *exchange, struct imap_cr
 	explicit_bzero(buffer, sizeof buffer);
 	return status;
 }
+
+void api_auth_check_owner(struct api_exchange *exchange, const struct imap_credential *credential)
+{
+	struct span authorization = exchange->ops->header(exchange, "Authorization");
+	struct span username = SPAN_NIL;
+	struct span password = SPAN_NIL;
+	struct gp_error error = {.status = GP_OK};
+	char buffer[API_AUTH_MAX];
+
+	bool is_owner = api_auth_parse_basic(authorization, buffer, &username, &password, &error) == GP_OK &&
+			imap_credential_is_owner(credential, username, password);
+	explicit_bzero(buffer, sizeof buffer);
+	if (!is_owner) {
+		imap_credential_violated("an answer is of another account than its request");
+	}
+}

@@ -17,6 +17,10 @@
 enum gp_status api_auth_credential(struct api_exchange *exchange, struct imap_credential **credential_out,
 				   struct gp_error *error) GP_MUST_USE;
 
+/* The last look before anything of an account goes out: ends the program unless `credential`
+ * is what the exchange's own header says, whatever became of either in between. */
+void api_auth_check_owner(struct api_exchange *exchange, const struct imap_credential *credential);
+
 /* The pure part: an Authorization value to user name and password, which are spans of
  * `buffer` (wiped by the caller). */
 #define API_AUTH_MAX 2304

@@ -1,5 +1,6 @@
 #include "api/body.h"
 
+#include "api/json.h"
 #include "api/query.h"
 #include "api/reply.h"
 #include "base/limits.h"
@@ -48,9 +49,10 @@ enum gp_status api_body_parse(struct span bytes, json_t **object_out, struct gp_
 		return gp_error_set(error, GP_INVALID, "the JSON body is nested deeper than %d levels",
 				    GP_MAX_JSON_DEPTH);
 	}
+	(void)api_json_take_shortage();
 	json_t *value = json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
 	if (!value) {
-		if (json_error_code(&where) == json_error_out_of_memory) {
+		if (api_json_take_shortage()) {
 			return gp_error_set(error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
 		}
 		return gp_error_set(error, GP_INVALID, "the body is not JSON: line %d, column %d: %s", where.line,

@@ -42,6 +42,7 @@ void api_body_values_deinit(struct api_body_values *values)
 	free(values->wants);
 	values->wants = NULL;
 	values->n_wants = values->size = 0;
+	values->is_out_of_memory = false;
 }
 
 /* ---- what was made ---- */
@@ -328,9 +329,11 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 		for (size_t k = 0; k < row->n_sections; k++) {
 			const struct imap_section *section = &row->sections[k];
 			if (span_equal_text_nocase(section->spec, want->part->part_id)) {
-				if (take(values, want, section->value) != GP_OK) {
-					want->is_done = false;
+				enum gp_status status = take(values, want, section->value);
+				if (status == GP_NO_MEMORY) {
+					values->is_out_of_memory = true;
 				}
+				want->is_done = status == GP_OK;
 				break;
 			}
 		}
@@ -358,6 +361,10 @@ static void on_fetched(void *ctx, const struct gp_error *error)
 	struct api_body_values *values = values_of(ctx);
 
 	if (!api_job_check(values->job, error)) {
+		return;
+	}
+	if (values->is_out_of_memory) {
+		api_job_fail(values->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;
 	}
 	fetch_next(values);

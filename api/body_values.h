@@ -33,6 +33,7 @@ struct api_body_values {
 	size_t n_messages, messages_size;
 	size_t write_at; /* where api_body_values_write() looks first */
 	unsigned depth;
+	bool is_out_of_memory; /* a value that came could not be kept */
 	size_t max_bytes;
 	uint64_t budget, left;             /* encoded bytes for one message, and what is left for the last one */
 	size_t group_first, group_end;     /* the wants of the first message of the FETCH under way */

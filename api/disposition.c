@@ -81,6 +81,7 @@ char *api_disposition(struct gp_arena *arena, bool is_attachment, const char *na
 					 : NULL;
 		}
 	}
+	arena->is_short |= !header; /* what is shown instead would be shown in our origin */
 	gp_buffer_deinit(&utf8);
 	gp_buffer_deinit(&ascii);
 	return header;

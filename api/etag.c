@@ -5,23 +5,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/buffer.h"
-#include "base/limits.h"
-
 #define DIGEST_BYTES 32
 #define MAX_FLAGS ((size_t)4096)
+#define FEW_FLAGS 64 /* sorted without memory */
 
-static enum gp_status digest(struct span bytes, size_t n_bytes_wanted, char *hex_out)
+/* Made once and kept: what a version is called must not depend on whether there is memory
+ * now. The loop's thread alone comes here. NULL: there never was any. */
+static EVP_MD_CTX *begin_digest(void)
+{
+	static EVP_MD_CTX *kept;
+
+	if (!kept) {
+		kept = EVP_MD_CTX_new();
+	}
+	if (kept && EVP_DigestInit_ex(kept, EVP_sha256(), NULL) != 1) {
+		EVP_MD_CTX_free(kept);
+		kept = NULL;
+	}
+	return kept;
+}
+
+static enum gp_status end_digest(EVP_MD_CTX *context, size_t n_bytes_wanted, char *hex_out)
 {
 	unsigned char hash[DIGEST_BYTES];
 
-	if (EVP_Digest(bytes.ptr ? bytes.ptr : "", bytes.len, hash, NULL, EVP_sha256(), NULL) != 1) {
+	if (EVP_DigestFinal_ex(context, hash, NULL) != 1) {
 		return GP_NO_MEMORY;
 	}
 	for (size_t i = 0; i < n_bytes_wanted; i++) {
 		snprintf(hex_out + 2 * i, 3, "%02x", hash[i]);
 	}
 	return GP_OK;
+}
+
+static enum gp_status digest(struct span bytes, size_t n_bytes_wanted, char *hex_out)
+{
+	EVP_MD_CTX *context = begin_digest();
+
+	if (!context || EVP_DigestUpdate(context, bytes.ptr ? bytes.ptr : "", bytes.len) != 1) {
+		return GP_NO_MEMORY;
+	}
+	return end_digest(context, n_bytes_wanted, hex_out);
 }
 
 enum gp_status api_etag_of_bytes(struct span bytes, char etag_out[API_ETAG_SIZE])
@@ -60,37 +84,53 @@ static bool is_counted(struct span flag)
 	return flag.len > 0 && !span_equal_text_nocase(flag, "\\Recent");
 }
 
-/* One text for one set of flags: sorted, in lower case, each once. */
-static enum gp_status write_flags(const struct span *flags, size_t n_flags, struct gp_buffer *out)
+static bool put_flag(EVP_MD_CTX *context, struct span flag)
 {
-	enum gp_status status = GP_OK;
+	bool is_good = true;
+
+	for (size_t i = 0; i < flag.len && is_good; i++) {
+		const unsigned char c = lower(flag.ptr[i]);
+		is_good = EVP_DigestUpdate(context, &c, 1) == 1;
+	}
+	return is_good && EVP_DigestUpdate(context, " ", 1) == 1;
+}
+
+/* One text for one set of flags: sorted, in lower case, each once. `sorted` has room. */
+static enum gp_status digest_flags(const struct span *flags, size_t n_flags, struct span *sorted, char *hex_out)
+{
+	EVP_MD_CTX *context = begin_digest();
+	bool is_good = context != NULL;
 	size_t n = 0;
 
-	if (n_flags > MAX_FLAGS) {
-		n_flags = MAX_FLAGS;
-	}
-	struct span *sorted = calloc(n_flags + 1, sizeof *sorted);
-	if (!sorted) {
-		return GP_NO_MEMORY;
-	}
 	for (size_t i = 0; i < n_flags; i++) {
 		if (is_counted(flags[i])) {
 			sorted[n++] = flags[i];
 		}
 	}
 	qsort(sorted, n, sizeof *sorted, compare_flags);
-	for (size_t i = 0; i < n && status == GP_OK; i++) {
-		if (i > 0 && span_equal_nocase(sorted[i], sorted[i - 1])) {
-			continue;
-		}
-		for (size_t j = 0; j < sorted[i].len && status == GP_OK; j++) {
-			status = gp_buffer_append_char(out, (char)lower(sorted[i].ptr[j]));
-		}
-		if (status == GP_OK) {
-			status = gp_buffer_append_char(out, ' ');
+	for (size_t i = 0; i < n && is_good; i++) {
+		if (i == 0 || !span_equal_nocase(sorted[i], sorted[i - 1])) {
+			is_good = put_flag(context, sorted[i]);
 		}
 	}
-	free(sorted);
+	return is_good ? end_digest(context, 8, hex_out) : GP_NO_MEMORY;
+}
+
+static enum gp_status digest_of_flags(const struct span *flags, size_t n_flags, char *hex_out)
+{
+	struct span few[FEW_FLAGS], *many = NULL;
+
+	if (n_flags > MAX_FLAGS) {
+		n_flags = MAX_FLAGS;
+	}
+	if (n_flags > FEW_FLAGS) {
+		many = calloc(n_flags, sizeof *many);
+		if (!many) {
+			return GP_NO_MEMORY;
+		}
+	}
+	enum gp_status status = digest_flags(flags, n_flags, many ? many : few, hex_out);
+	free(many);
 	return status;
 }
 
@@ -102,14 +142,8 @@ enum gp_status api_etag_of_message(const struct api_message_version *version, ch
 		return GP_OK;
 	}
 
-	struct gp_buffer flags;
 	char hex[17];
-	gp_buffer_init(&flags, GP_MAX_IMAP_LITERAL);
-	enum gp_status status = write_flags(version->flags, version->n_flags, &flags);
-	if (status == GP_OK) {
-		status = digest(gp_buffer_span(&flags), 8, hex);
-	}
-	gp_buffer_deinit(&flags);
+	enum gp_status status = digest_of_flags(version->flags, version->n_flags, hex);
 	if (status == GP_OK) {
 		snprintf(etag_out, API_ETAG_SIZE, "W/\"%" PRIu32 ".%" PRIu32 ".f%s\"", version->uidvalidity,
 			 version->uid, hex);

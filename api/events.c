@@ -11,11 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/auth.h"
 #include "api/event_id.h"
 #include "api/event_text.h"
 #include "api/feed.h"
 #include "api/json.h"
 #include "api/router.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -47,7 +49,7 @@ static struct api_exchange *leave(struct events *self)
 
 static void on_gone(void *ctx)
 {
-	(void)leave(ctx);
+	api_throttle_leave(leave(ctx));
 }
 
 static void on_deadline(struct gp_timer *timer)
@@ -100,6 +102,7 @@ static void on_began(void *ctx)
 	char text[64];
 
 	gp_timer_stop(&self->deadline);
+	api_throttle_prove(exchange);
 	api_header_add(exchange, "Content-Type", "text/event-stream");
 	api_header_add(exchange, "Cache-Control", "no-store");
 	api_header_add(exchange, "X-Accel-Buffering", "no"); /* nginx would hold events back */
@@ -118,6 +121,7 @@ static void on_events(void *ctx, struct span text)
 	struct events *self = ctx;
 	struct gp_buffer batch, id;
 
+	api_auth_check_owner(self->exchange, api_listener_credential(self->listener));
 	gp_buffer_init(&batch, text.len + API_EVENT_ID_MAX + API_STATE_MAX);
 	gp_buffer_init(&id, API_EVENT_ID_MAX + API_STATE_MAX);
 	enum gp_status status = api_listener_write_id(self->listener, &id);

@@ -28,6 +28,8 @@
 enum api_method { API_GET, API_HEAD, API_POST, API_PUT, API_PATCH, API_DELETE, API_OPTIONS, API_OTHER };
 
 #define API_MAX_REPLY_HEADERS 24
+/* For the values of header fields when memory has ended: none of them is left out of a reply. */
+#define API_SPARE_HEADER_BYTES 2048
 
 struct api_header {
 	const char *name;  /* static */
@@ -36,6 +38,7 @@ struct api_header {
 
 struct api_app;
 struct api_idempotent;
+struct api_throttle_ticket;
 struct api_exchange;
 
 struct api_stream_events {
@@ -87,6 +90,7 @@ struct api_exchange {
 	bool is_body_too_large; /* it was over GP_MAX_JSON_BODY and was not kept: 413 where a body is read */
 	bool is_upload;         /* the body comes in pieces, not in `body`: upload_begin() */
 	int64_t upload_length;  /* of an upload: its Content-Length; -1: chunked, not known */
+	struct span client;     /* its address: 4 or 16 bytes; NIL: not known (a Unix socket) */
 	bool is_tls;
 	char request_id[65];   /* the caller's when it is a sane token, else made */
 	uint64_t started_us;   /* monotonic */
@@ -95,17 +99,21 @@ struct api_exchange {
 	/* the reply: filled by this room */
 	struct api_header headers[API_MAX_REPLY_HEADERS];
 	size_t n_headers;
+	char spare[API_SPARE_HEADER_BYTES];
+	size_t n_spare;             /* bytes of it that are used */
 	uint64_t queue_us, imap_us; /* for Server-Timing */
 	struct api_app *app;        /* borrow: set by api_handle(); whoever replies without it sets it */
 	bool is_pretty;             /* ?pretty=1 */
 	bool is_streaming;          /* stream_begin() was called: a failure can only break it off */
+	bool has_changed;           /* a write was made: that there is no memory to tell of it does not undo it */
 	bool is_outcome_unknown;    /* a write was sent and its answer lost: the problem says so */
 	/* For the problem of a precondition that failed: what there is now, as JSON, and its
 	 * tag. In the arena; NIL and NULL: not known. */
 	struct span current;
 	const char *current_etag;
-	uint64_t n_json_failures;          /* see api_json_set() */
-	struct api_idempotent *idempotent; /* link: the Idempotency-Key that it holds; see api/idempotency.h */
+	uint64_t n_json_failures;           /* see api_json_set() */
+	struct api_idempotent *idempotent;  /* link: the Idempotency-Key that it holds; see api/idempotency.h */
+	struct api_throttle_ticket *ticket; /* own, in the arena: until it is known who asks; see api/throttle.h */
 
 	/* set by a handler that replies later; called at most once */
 	void (*gone)(void *ctx);

@@ -52,7 +52,7 @@ void api_export_fail(struct api_export *self, enum gp_status status)
 	api_job_fail(&self->job, api_problem_of(&error), &error, NULL);
 }
 
-static void begin_body(struct api_export *self)
+static enum gp_status begin_body(struct api_export *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 	struct gp_arena *arena = &exchange->arena;
@@ -63,15 +63,14 @@ static void begin_body(struct api_export *self)
 			gp_arena_printf(arena, "%.*s.%s", SPAN_ARGS(self->job.mailbox_name), self->format->extension);
 		api_header_add(exchange, "Content-Disposition", api_disposition(arena, true, name));
 	}
-	api_sink_begin(&self->sink);
+	return api_sink_begin(&self->sink);
 }
 
 enum gp_status api_export_write(struct api_export *self, struct span bytes)
 {
-	if (!self->job.exchange->is_streaming) {
-		begin_body(self);
-	}
-	return api_sink_write(&self->sink, bytes);
+	enum gp_status status = self->job.exchange->is_streaming ? GP_OK : begin_body(self);
+
+	return status == GP_OK ? api_sink_write(&self->sink, bytes) : status;
 }
 
 static void moved(struct api_job *job)
@@ -110,8 +109,9 @@ static void end_body(struct api_export *self)
 
 static void finish(struct api_export *self)
 {
-	if (!self->job.exchange->is_streaming) {
-		begin_body(self);
+	if (!self->job.exchange->is_streaming && begin_body(self) != GP_OK) {
+		api_export_fail(self, GP_NO_MEMORY);
+		return;
 	}
 	bool is_complete = !self->format->finish || self->format->finish(self);
 	if (self->failure != GP_OK) {
@@ -227,7 +227,10 @@ static void begin_batches(struct api_export *self)
 		return;
 	}
 	if (self->job.exchange->method == API_HEAD) {
-		begin_body(self);
+		if (begin_body(self) != GP_OK) {
+			api_export_fail(self, GP_NO_MEMORY);
+			return;
+		}
 		api_sink_end(&self->sink);
 		return;
 	}

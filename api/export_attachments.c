@@ -84,7 +84,7 @@ static void add_cache_headers(struct attachments *self)
 	api_header_add(self->job.exchange, "Cache-Control", "private, max-age=31536000, immutable");
 }
 
-static void begin_body(struct attachments *self)
+static enum gp_status begin_body(struct attachments *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 	const char *name = gp_arena_printf(&exchange->arena, "message-%u-attachments.zip", (unsigned)self->uid);
@@ -92,15 +92,16 @@ static void begin_body(struct attachments *self)
 	api_header_add(exchange, "Content-Type", "application/zip");
 	api_header_add(exchange, "Content-Disposition", api_disposition(&exchange->arena, true, name));
 	add_cache_headers(self);
-	api_sink_begin(&self->sink);
+	return api_sink_begin(&self->sink);
 }
 
 static enum gp_status flush(struct attachments *self)
 {
-	if (!self->job.exchange->is_streaming) {
-		begin_body(self);
+	enum gp_status status = self->job.exchange->is_streaming ? GP_OK : begin_body(self);
+	if (status != GP_OK) {
+		return status;
 	}
-	enum gp_status status = api_sink_write(&self->sink, gp_buffer_span(&self->out));
+	status = api_sink_write(&self->sink, gp_buffer_span(&self->out));
 	gp_buffer_truncate(&self->out, 0);
 	return status;
 }
@@ -323,7 +324,10 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (self->job.exchange->method == API_HEAD) {
-		begin_body(self);
+		if (begin_body(self) != GP_OK) {
+			fail_with(self, GP_NO_MEMORY);
+			return;
+		}
 		api_sink_end(&self->sink);
 		return;
 	}

@@ -248,13 +248,10 @@ struct feed_catch *feed_find_catch(const struct api_listener *stream, const stru
 	return catch;
 }
 
-/* Nobody's mail goes to anybody else: worth dying for, as it is in the pool. */
 static void check_owner(const struct api_listener *stream)
 {
-	if (!imap_credential_is_same(stream->credential, stream->feed->hub->credential)) {
-		gp_log(GP_LOG_ERROR, "hub", "a stream is on a feed of another credential");
-		abort();
-	}
+	imap_credential_check_owner(stream->feed->hub->credential, stream->credential,
+				    "a stream is on a feed of another credential");
 }
 
 void feed_tell(struct api_listener *stream, const struct gp_buffer *text)
@@ -322,6 +319,11 @@ static const struct api_state *state_for(const struct api_listener *stream, cons
 	const struct feed_catch *catch = feed_find_catch(stream, mailbox);
 
 	return catch ? &catch->since : &mailbox->state;
+}
+
+const struct imap_credential *api_listener_credential(const struct api_listener *stream)
+{
+	return stream->credential;
 }
 
 enum gp_status api_listener_write_id(const struct api_listener *stream, struct gp_buffer *out)

@@ -46,6 +46,8 @@ enum gp_status api_listener_start(struct api_hubs *hubs, const struct api_listen
 				  struct api_listener **stream_out) GP_MUST_USE;
 /* No callback comes any more. Leaves NULL; NULL is a no-op. */
 void api_listener_stop(struct api_listener **stream);
+/* Whose mail it tells of; borrowed. */
+const struct imap_credential *api_listener_credential(const struct api_listener *stream);
 /* What the stream has been told so far, and is to go on from: after began, and with each
  * batch. */
 enum gp_status api_listener_write_id(const struct api_listener *stream, struct gp_buffer *out) GP_MUST_USE;

@@ -229,7 +229,9 @@ static void read_ids(struct api_query *query, struct api_filter *filter)
 		filter->needs_modseq = true;
 	}
 	if (!span_is_nil(uids)) {
-		if (imap_uidset_parse(&filter->uids, uids) != GP_OK) {
+		enum gp_status status = imap_uidset_parse(&filter->uids, uids);
+		query->arena->is_short |= status == GP_NO_MEMORY;
+		if (status != GP_OK) {
 			api_query_fail(query, "'uid' must be a set of UIDs such as 1,5:9,12:*");
 			return;
 		}

@@ -211,9 +211,14 @@ static struct span read_key(struct span value)
 	return value.len > 0 && value.len <= MAX_KEY ? value : SPAN_NIL;
 }
 
-static bool digest_request(const struct api_exchange *exchange, struct span type, unsigned char out[DIGEST_BYTES])
+/* The user's name is in it: should two accounts ever be taken for one owner, neither is
+ * told what the other was. */
+static bool digest_request(const struct api_request *request, unsigned char out[DIGEST_BYTES])
 {
-	struct span parts[] = {exchange->method_name, exchange->target, type, exchange->body};
+	struct api_exchange *exchange = request->exchange;
+	struct span type = exchange->ops->header(exchange, "Content-Type");
+	struct span parts[] = {imap_credential_username(request->credential), exchange->method_name, exchange->target,
+			       type, exchange->body};
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	bool is_good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
 
@@ -304,7 +309,7 @@ bool api_idempotency_enter(struct api_request *request)
 	make_room(memory, false);
 	struct api_idempotent *entry = find(memory, owner, key);
 	bool is_new = !entry;
-	bool is_good = digest_request(exchange, exchange->ops->header(exchange, "Content-Type"), digest);
+	bool is_good = digest_request(request, digest);
 	if (is_new && is_good) {
 		make_room(memory, true);
 	}

@@ -3,13 +3,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/auth.h"
 #include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
-#define MAX_TRIES 2
+#define MAX_RETRIES 1
 #define MAX_DETAIL 512
 
 static void start_lease(struct api_job *job);
@@ -75,11 +77,13 @@ static void tell_written(struct api_job *job)
 	}
 }
 
-struct api_exchange *api_job_finish(struct api_job *job)
+/* Gives the exchange back. */
+static struct api_exchange *end(struct api_job *job)
 {
 	struct api_exchange *exchange = job->exchange;
 
 	tell_written(job);
+	exchange->has_changed |= job->is_committed && !exchange->is_streaming;
 	count_wait(job);
 	stop_work(job, false);
 	gp_timer_stop(&job->deadline);
@@ -93,12 +97,19 @@ struct api_exchange *api_job_finish(struct api_job *job)
 	return exchange;
 }
 
+struct api_exchange *api_job_finish(struct api_job *job)
+{
+	api_auth_check_owner(job->exchange, job->credential);
+	return end(job);
+}
+
 static void on_gone(void *ctx)
 {
 	struct api_job *job = ctx;
 
+	api_throttle_leave(job->exchange);
 	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
-	(void)api_job_finish(job);
+	(void)end(job); /* nobody is told anything */
 }
 
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
@@ -121,6 +132,9 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 		told = whole;
 	}
 	struct api_exchange *exchange = api_job_finish(job);
+	/* There is no memory to tell what became of it. */
+	exchange->is_outcome_unknown |=
+		problem == API_PROBLEM_UNAVAILABLE && !error && exchange->has_changed && !before;
 	if (exchange->is_streaming) {
 		gp_log(GP_LOG_WARN, "http", "req=%s body breaks off: %s", exchange->request_id,
 		       error ? gp_status_name(error->status) : api_problem_slug(problem));
@@ -164,13 +178,13 @@ static void on_deadline(struct gp_timer *timer)
 static bool may_retry(const struct api_job *job, const struct gp_error *error)
 {
 	return error->status == GP_LOST && !job->is_committed && !job->is_used_up && !job->exchange->is_streaming &&
-	       job->n_tries < MAX_TRIES;
+	       job->n_retries < MAX_RETRIES;
 }
 
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void fail_lost(struct api_job *job)
@@ -214,6 +228,7 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		if (job->has_run && job->handler->reset) {
 			job->handler->reset(job);
 		}
+		job->n_retries++;
 		job->has_run = false;
 		job->is_moved = false;
 		job->next = NULL;
@@ -233,12 +248,23 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 	api_job_fail(job, api_problem_of(&error), &error, NULL);
 }
 
-bool api_job_check(struct api_job *job, const struct gp_error *error)
+void api_job_ended(struct api_job *job)
 {
 	job->call = NULL;
 	job->stream = NULL;
 	job->append = NULL;
 	count_wait(job);
+}
+
+bool api_job_check(struct api_job *job, const struct gp_error *error)
+{
+	static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
+
+	api_job_ended(job);
+	if (!error && job->exchange->arena.is_short && !job->is_committed) {
+		/* What came may not all have found its place. */
+		error = &no_memory;
+	}
 	if (!error) {
 		return true;
 	}
@@ -255,9 +281,12 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 			return false;
 		}
 		gp_error_set(&error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
+		/* A step before this one may have been made. */
+		job->exchange->is_outcome_unknown |= job->spec.is_write && job->is_committed && !job->so_far;
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
 		return false;
 	}
+	job->exchange->has_changed |= job->is_committed;
 	begin_wait(job);
 	return true;
 }
@@ -369,6 +398,9 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 		return;
 	}
 	uint64_t queue_us = imap_lease_queue_ms(lease) * 1000, waited_us = job->app->now_us() - job->wait_started_us;
+	/* From here on the exchange is given what this session says. */
+	api_auth_check_owner(job->exchange, imap_lease_credential(lease));
+	api_throttle_prove(job->exchange);
 	job->exchange->queue_us += queue_us;
 	job->exchange->imap_us += waited_us > queue_us ? waited_us - queue_us : 0;
 	job->wait_started_us = 0;
@@ -400,9 +432,6 @@ static void start_lease(struct api_job *job)
 		.deadline_at_ms = job->deadline.at_ms,
 	};
 
-	if (!is_role_open(job) && !job->is_moved) {
-		job->n_tries++;
-	}
 	job->lease = imap_lease_start(job->app->pool, &spec, on_lease, job);
 	/* Behind the lease's own deadline: of the two, the pool knows what was waited for. */
 	if (api_job_started(job, job->lease)) {
@@ -442,7 +471,7 @@ void api_job_park(struct api_job *job)
 
 void api_job_resume(struct api_job *job)
 {
-	job->n_tries = 0;
+	job->n_retries = 0;
 	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 	start_lease(job);
 }

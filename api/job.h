@@ -77,7 +77,7 @@ struct api_job {
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */
-	unsigned n_tries;
+	unsigned n_retries;
 	uint64_t leased_us, wait_started_us;
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
@@ -110,6 +110,9 @@ struct imap_session *api_job_session(const struct api_job *job);
 const struct imap_selected *api_job_selected(const struct api_job *job);
 /* Checks what a start() returned: NULL means no memory, and ends the job with 503. */
 bool api_job_started(struct api_job *job, const void *call_or_stream);
+/* A call, stream or append has ended, and nothing more is to be said of it: all that
+ * api_job_check() does when there is no error. */
+void api_job_ended(struct api_job *job);
 /* Call first in each done: forgets job->call, job->stream and job->append, of which only
  * one runs at a time. True: go on. False: the error has been
  * dealt with (retried, or replied as a problem), and the job is gone: return. */

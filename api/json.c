@@ -2,6 +2,7 @@
  * json_writer.c. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/json.h"
 #include "api/reply.h"
@@ -11,6 +12,29 @@
  * moves it while an exchange is under way may concern that exchange, and an exchange
  * that saw it move answers 503 rather than a document with a hole. */
 static uint64_t n_failures;
+
+static _Thread_local bool is_short;
+
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	is_short |= !memory;
+	return memory;
+}
+
+void api_json_init(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
+bool api_json_take_shortage(void)
+{
+	bool was_short = is_short;
+
+	is_short = false;
+	return was_short;
+}
 
 uint64_t api_json_failures(void)
 {
@@ -67,7 +91,10 @@ static int append_piece(const char *piece, size_t len, void *ctx)
 {
 	struct sink *sink = ctx;
 
-	sink->status = gp_buffer_append(sink->out, span_make(piece, len));
+	/* Jansson does not look at each answer: once a piece is missing, no other follows it. */
+	if (sink->status == GP_OK) {
+		sink->status = gp_buffer_append(sink->out, span_make(piece, len));
+	}
 	return sink->status == GP_OK ? 0 : -1;
 }
 
@@ -76,7 +103,7 @@ enum gp_status api_json_write(const json_t *value, bool is_pretty, struct gp_buf
 	struct sink sink = {.out = out, .status = GP_OK};
 	size_t flags = JSON_ENCODE_ANY | (is_pretty ? JSON_INDENT(2) : JSON_COMPACT);
 
-	if (!value || json_dump_callback(value, append_piece, &sink, flags) != 0) {
+	if (!value || json_dump_callback(value, append_piece, &sink, flags) != 0 || sink.status != GP_OK) {
 		return sink.status != GP_OK ? sink.status : GP_NO_MEMORY;
 	}
 	return gp_buffer_append_char(out, '\n');

@@ -186,7 +186,7 @@ static bool check_write(struct mailbox_write *self, const struct gp_error *error
 		return api_job_check(job_of(self), error);
 	}
 	struct gp_error refusal = *error;
-	(void)api_job_check(job_of(self), NULL);
+	api_job_ended(job_of(self));
 	api_job_fail(job_of(self), problem_of(self, &refusal), &refusal, NULL);
 	return false;
 }

@@ -462,6 +462,10 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 				  .children = has_children(mailbox),
 				  .has_qresync = job_has_qresync(&self->job)};
 	self->found = json_object();
+	if (!self->found) { /* it is there, after all */
+		api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
 	set_members(self->found, self->fields, &told, &self->job.exchange->arena);
 	self->open = open_fields(self, mailbox);
 	if (self->open == 0) {

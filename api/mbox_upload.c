@@ -126,7 +126,7 @@ static void reply(struct mbox_upload *self)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void on_new_session(struct api_job *job)
@@ -198,7 +198,7 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 	if (borrowed) {
 		error = *borrowed;
 	}
-	(void)api_job_check(job_of(self), NULL);
+	api_job_ended(job_of(self));
 	if (!borrowed) {
 		note_appended(self, self->index, result->appended.uid);
 	} else {
@@ -242,7 +242,7 @@ static void on_batch(void *ctx, const struct gp_error *borrowed, const struct im
 	if (borrowed) {
 		error = *borrowed;
 	}
-	(void)api_job_check(job_of(self), NULL);
+	api_job_ended(job_of(self));
 	if (borrowed && !is_answer_lost(&error)) {
 		self->is_singly = true; /* none was taken */
 		step(self);
@@ -476,7 +476,7 @@ static void on_status(void *ctx, const struct gp_error *error, const struct imap
 
 	if (error && error->status == GP_NOT_FOUND) {
 		copy = *error;
-		(void)api_job_check(job, NULL);
+		api_job_ended(job);
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, &copy, "there is no mailbox '%s'",
 			     api_excerpt(job->mailbox_name).text);
 		return;

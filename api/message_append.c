@@ -3,6 +3,7 @@
 #include "api/idempotency.h"
 #include "api/message_json.h"
 #include "api/moment.h"
+#include "api/throttle.h"
 
 /* What is asked of a body of unknown length at a time. */
 #define GATHER_BYTES (64 * GP_KIB)
@@ -195,7 +196,7 @@ static void on_room(void *ctx, size_t n)
 static bool is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO;
+	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
 }
 
 static void on_appended(void *ctx, const struct gp_error *borrowed, const struct imap_append_result *result)
@@ -205,8 +206,12 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 
 	gp_timer_stop(&self->more);
 	self->place = result->appended;
+	if (self->is_begun) {
+		/* Until another APPEND has its "+" there is nowhere to put it. */
+		self->job.exchange->ops->upload_want(self->job.exchange, 0);
+	}
 	if (!borrowed) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->is_confirmed = true;
 		if (self->place.uid != 0) {
 			api_append_arrived(self);
@@ -223,11 +228,11 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		api_idempotency_note(self->job.exchange, SPAN_NIL);
 	}
 	if (is_done_perhaps) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		self->lost = error;
 		api_append_probe(self);
 	} else if (error.status == GP_NOT_FOUND) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &error);
 	} else {
 		(void)api_job_check(&self->job, &error);
@@ -272,7 +277,7 @@ static void on_status_before(void *ctx, const struct gp_error *error, const stru
 
 	if (error && error->status == GP_NOT_FOUND) {
 		struct gp_error copy = *error;
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		fail_no_mailbox(self, &copy);
 		return;
 	}
@@ -497,6 +502,7 @@ static void on_swallowing_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	append_free(&self->job);
 }
@@ -586,6 +592,7 @@ static void on_gathering_gone(void *ctx)
 {
 	struct api_append *self = append_of(ctx);
 
+	api_throttle_leave(self->job.exchange);
 	api_idempotency_leave(self->job.exchange, false);
 	stop_gathering(self);
 	append_free(&self->job);

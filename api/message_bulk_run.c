@@ -220,14 +220,14 @@ static bool goes_on(struct api_bulk *self, const struct gp_error *borrowed)
 {
 	self->has_error = borrowed != NULL;
 	if (!borrowed) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		api_job_touch(&self->job);
 		return true;
 	}
 	self->error = *borrowed;
 	bool is_nothing_decided = self->job.report_less == NULL;
 	if (is_nothing_decided && borrowed->status == GP_NOT_FOUND) {
-		(void)api_job_check(&self->job, NULL);
+		api_job_ended(&self->job);
 		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, &self->error,
 			     "there is no mailbox '%s' to put them into", api_excerpt(self->target).text);
 		return false;
@@ -235,7 +235,7 @@ static bool goes_on(struct api_bulk *self, const struct gp_error *borrowed)
 	if (is_nothing_decided && !is_refusal(borrowed)) {
 		return api_job_check(&self->job, borrowed);
 	}
-	(void)api_job_check(&self->job, NULL);
+	api_job_ended(&self->job);
 	if (!is_refusal(borrowed)) {
 		cut(self, &self->error);
 		return false;

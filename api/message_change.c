@@ -231,9 +231,14 @@ static void on_look(void *ctx, const struct gp_error *error)
 {
 	struct api_change *self = change_of(ctx);
 
-	if (api_job_check(&self->job, error)) {
-		(self->has_row ? self->next : self->gone)(self);
+	if (!api_job_check(&self->job, error)) {
+		return;
 	}
+	if (self->has_row && self->etag[0] == '\0') {
+		api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
+	(self->has_row ? self->next : self->gone)(self);
 }
 
 void api_change_look(struct api_change *self, api_change_fn next, api_change_fn gone)

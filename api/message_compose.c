@@ -359,7 +359,7 @@ static void on_status(void *ctx, const struct gp_error *error, const struct imap
 	(void)status;
 	if (error && error->status == GP_NOT_FOUND) {
 		struct gp_error copy = *error;
-		(void)api_job_check(job, NULL);
+		api_job_ended(job);
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, &copy, "there is no mailbox '%s'",
 			     api_excerpt(job->mailbox_name).text);
 	} else if (api_job_check(job, error)) {

@@ -107,8 +107,9 @@ static void add_cache_headers(struct message_content *self)
 
 static const struct api_stream_events stream_events;
 
-/* `total` is the whole representation's length, UINT64_MAX when it is not known. */
-static void begin(struct message_content *self, uint64_t total)
+/* `total` is the whole representation's length, UINT64_MAX when it is not known. False:
+ * there is no memory for the head, and the job is gone. */
+static bool begin(struct message_content *self, uint64_t total)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
@@ -121,9 +122,14 @@ static void begin(struct message_content *self, uint64_t total)
 	} else {
 		self->n_expected = total;
 	}
+	if (!api_stream_may_begin(exchange)) {
+		fail_for_memory(self);
+		return false;
+	}
 	api_job_touch(&self->job);
 	api_stream_begin(exchange, self->has_range ? 206 : 200,
 			 self->n_expected == UINT64_MAX ? -1 : (int64_t)self->n_expected, &stream_events, self);
+	return true;
 }
 
 static void end(struct message_content *self)
@@ -242,8 +248,8 @@ static void on_data(void *ctx, struct span bytes)
 	struct message_content *self = content_of(ctx);
 
 	api_job_touch(&self->job);
-	if (!self->is_counting && !self->job.exchange->is_streaming) {
-		begin(self, believable_size(self, bytes));
+	if (!self->is_counting && !self->job.exchange->is_streaming && !begin(self, believable_size(self, bytes))) {
+		return;
 	}
 	if (!self->decoder) {
 		send(self, self->has_range ? self->wanted.first + self->n_sent : self->n_sent, bytes);
@@ -275,8 +281,7 @@ static void after_counting(struct message_content *self)
 	case API_RANGE_NONE:
 		break;
 	}
-	begin(self, total);
-	if (!ends_with_head(self)) {
+	if (begin(self, total) && !ends_with_head(self)) {
 		start_pass(self);
 	}
 }
@@ -297,7 +302,9 @@ static void on_end(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->job.exchange->is_streaming) {
-		begin(self, 0); /* not a byte came */
+		if (!begin(self, 0)) { /* not a byte came */
+			return;
+		}
 		if (self->decoded.len > 0) {
 			send(self, 0, gp_buffer_span(&self->decoded));
 		}
@@ -422,8 +429,8 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->is_counting && (self->has_range || exchange->method == API_HEAD)) {
-		begin(self, is_decoded(self) || !self->has_size ? UINT64_MAX : self->size);
-		if (ends_with_head(self)) {
+		if (!begin(self, is_decoded(self) || !self->has_size ? UINT64_MAX : self->size) ||
+		    ends_with_head(self)) {
 			return;
 		}
 	}

@@ -59,7 +59,7 @@ static void fail_for_memory(struct message_get *self)
 	api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 }
 
-static bool take_etag(struct message_get *self, const struct imap_fetch *row)
+static void take_etag(struct message_get *self, const struct imap_fetch *row)
 {
 	const struct api_message_version version = {.uidvalidity = api_job_selected(&self->job)->uidvalidity,
 						    .uid = row->uid,
@@ -67,7 +67,9 @@ static bool take_etag(struct message_get *self, const struct imap_fetch *row)
 						    .flags = row->flags,
 						    .n_flags = row->n_flags};
 
-	return api_etag_of_message(&version, self->etag) == GP_OK;
+	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+		self->is_out_of_memory = true;
+	}
 }
 
 static void reply(struct message_get *self)
@@ -271,6 +273,10 @@ static void on_state(void *ctx, const struct gp_error *error)
 	struct message_get *self = get_of(ctx);
 
 	if (!api_job_check(&self->job, error)) {
+		return;
+	}
+	if (self->is_out_of_memory) {
+		fail_for_memory(self);
 		return;
 	}
 	if (self->has_row && api_none_match_hits(self->if_none_match, self->etag)) {

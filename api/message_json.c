@@ -85,6 +85,17 @@ static char lower(char c)
 	return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
+static bool has_control(struct span flag)
+{
+	for (size_t i = 0; i < flag.len; i++) {
+		unsigned char c = (unsigned char)flag.ptr[i];
+		if (c < 0x20 || c == 0x7F) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* The member's name for a flag: NIL for those that have none. False: no memory. */
 static bool keyword_of(struct span flag, struct gp_arena *arena, struct span *name_out)
 {
@@ -97,8 +108,8 @@ static bool keyword_of(struct span flag, struct gp_arena *arena, struct span *na
 			return true;
 		}
 	}
-	if (flag.len == 0 || flag.ptr[0] == '\\') {
-		return true; /* \Recent, \*, and flags that are nobody's */
+	if (flag.len == 0 || flag.ptr[0] == '\\' || has_control(flag)) {
+		return true; /* \Recent, \*, and flags that are nobody's, or no atom at all */
 	}
 	flag = span_slice(flag, 0, MAX_KEYWORD);
 	gp_buffer_init(&repaired, 3 * MAX_KEYWORD);

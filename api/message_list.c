@@ -137,11 +137,13 @@ static void write_next(struct message_list *self, struct api_json_writer *writer
 	}
 	cursor.query = self->query_hash;
 	char *next = api_cursor_next(&exchange->arena, exchange->target, &self->job.target, &cursor);
-	if (next) {
-		api_json_writer_key(writer, "next");
-		api_json_writer_string(writer, next);
-		api_header_addf(exchange, "Link", "<%s>; rel=\"next\"", next);
+	if (!next) {
+		api_json_writer_fail(writer, GP_NO_MEMORY); /* without it, this would be the last page */
+		return;
 	}
+	api_json_writer_key(writer, "next");
+	api_json_writer_string(writer, next);
+	api_header_addf(exchange, "Link", "<%s>; rel=\"next\"", next);
 }
 
 static enum gp_status write_reply(struct message_list *self, struct gp_buffer *body)

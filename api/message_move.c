@@ -114,7 +114,7 @@ static bool has_succeeded(struct api_change *self, const struct gp_error *borrow
 	if (error.status != GP_NOT_FOUND) {
 		return api_job_check(&self->job, &error);
 	}
-	(void)api_job_check(&self->job, NULL);
+	api_job_ended(&self->job);
 	api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, &error, "there is no mailbox '%s' to put it into",
 		     api_excerpt(self->target).text);
 	return false;

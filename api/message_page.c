@@ -83,6 +83,16 @@ bool api_page_next(const struct api_page *page, struct api_cursor *cursor_out)
 
 /* ---- refreshing ---- */
 
+/* What the page has found so far is of a session that may be there no more. */
+static void go_on(struct api_page *page, void (*resume)(struct api_page *page))
+{
+	const struct gp_error error = page->unrefreshed;
+
+	if (error.status == GP_OK || api_job_check(page->job, &error)) {
+		resume(page);
+	}
+}
+
 /* Goes on when the first step and STATUS have both ended. */
 static void resume_when_refreshed(struct api_page *page, void (*resume)(struct api_page *page))
 {
@@ -91,7 +101,7 @@ static void resume_when_refreshed(struct api_page *page, void (*resume)(struct a
 		page->resume = resume;
 		return;
 	}
-	resume(page);
+	go_on(page, resume);
 }
 
 static void on_status(void *ctx, const struct gp_error *error, const struct imap_status *status)
@@ -100,13 +110,15 @@ static void on_status(void *ctx, const struct gp_error *error, const struct imap
 
 	page->job->beside[1] = NULL;
 	page->is_refreshing = false;
-	if (!error) { /* a server that will not say is no reason to fail */
+	if (!error) {
 		page->status = *status;
 		page->status.mailbox = page->status.mailbox_id = SPAN_NIL;
+	} else if (error->status != GP_NO && error->status != GP_BAD && error->status != GP_UNSUPPORTED) {
+		page->unrefreshed = *error; /* a server that will not say is no reason to fail, this is */
 	}
 	if (page->is_waiting) {
 		page->is_waiting = false;
-		page->resume(page);
+		go_on(page, page->resume);
 	}
 }
 
@@ -117,6 +129,7 @@ static void refresh(struct api_page *page)
 	const struct imap_selected *selected = api_job_selected(page->job);
 	unsigned items = IMAP_STATUS_MESSAGES | IMAP_STATUS_UNSEEN | IMAP_STATUS_UIDNEXT;
 
+	gp_error_clear(&page->unrefreshed);
 	if (imap_lease_is_fresh(page->job->lease) && selected->has_modseq && selected->uidnext > 0) {
 		page->status = (struct imap_status){.items = items | IMAP_STATUS_HIGHESTMODSEQ,
 						    .messages = selected->exists,
@@ -128,6 +141,9 @@ static void refresh(struct api_page *page)
 		imap_status_start(api_job_session(page->job), page->job->mailbox_name,
 				  items | (selected->has_modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0), on_status, page);
 	page->is_refreshing = page->job->beside[1] != NULL;
+	if (!page->is_refreshing) {
+		gp_error_set(&page->unrefreshed, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
+	}
 }
 
 /* ---- rows ---- */

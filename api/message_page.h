@@ -57,6 +57,7 @@ struct api_page {
 	bool is_waiting;    /* the first step is done or not begun, and waits for it */
 	bool is_by_position;
 	void (*resume)(struct api_page *page);
+	struct gp_error unrefreshed; /* why STATUS told nothing, where it was not the server's will */
 	void (*refreshed)(struct api_job *job);
 };
 

@@ -92,7 +92,10 @@ static void on_old_row(void *ctx, const struct imap_fetch *row)
 		.n_flags = row->n_flags,
 	};
 
-	self->has_row = api_etag_of_message(&version, self->etag) == GP_OK;
+	self->has_row = true;
+	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+		self->etag[0] = '\0';
+	}
 	self->modseq = version.modseq;
 	if (!span_is_nil(self->if_match)) {
 		job_of(self)->exchange->current = api_message_current(job_of(self), row);

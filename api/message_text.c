@@ -204,7 +204,8 @@ static void fail_for_memory(struct message_text *self)
 
 static const struct api_stream_events stream_events;
 
-static void begin(struct message_text *self)
+/* False: there is no memory for the head, and the job is gone. */
+static bool begin(struct message_text *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
@@ -216,8 +217,13 @@ static void begin(struct message_text *self)
 				     : "default-src 'none'; sandbox");
 	api_header_add(exchange, "Referrer-Policy", "no-referrer");
 	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
+	if (!api_stream_may_begin(exchange)) {
+		fail_for_memory(self);
+		return false;
+	}
 	api_job_touch(&self->job);
 	api_stream_begin(exchange, 200, -1, &stream_events, self);
+	return true;
 }
 
 /* Sends what there is room for; asks for more of the part, or ends the body, when all
@@ -230,8 +236,8 @@ static void flush(struct message_text *self)
 		imap_stream_want(self->job.stream, WINDOW); /* the status line waits: the message may be gone */
 		return;
 	}
-	if (!exchange->is_streaming) {
-		begin(self);
+	if (!exchange->is_streaming && !begin(self)) {
+		return;
 	}
 	size_t room = exchange->ops->stream_room(exchange);
 	struct span bytes = span_slice(gp_buffer_span(&self->out), 0, room);
@@ -466,8 +472,10 @@ static void on_facts(void *ctx, const struct gp_error *error)
 	}
 	if (api_etag_of_content(api_job_selected(&self->job)->uidvalidity, self->uid, self->is_html ? "html" : "text",
 				self->etag) != GP_OK) {
-		self->etag[0] = '\0';
-	} else if (api_none_match_hits(self->if_none_match, self->etag)) {
+		fail_for_memory(self);
+		return;
+	}
+	if (api_none_match_hits(self->if_none_match, self->etag)) {
 		api_header_add(exchange, "ETag", self->etag);
 		api_job_finish(&self->job);
 		api_reply_empty(exchange, 304);

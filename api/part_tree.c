@@ -206,6 +206,7 @@ enum gp_status api_part_tree_new(const struct imap_body *body, struct gp_arena *
 		struct mail_part *part = gp_arena_new(arena, struct mail_part);
 		enum gp_status status = part ? fill_part(part, at, arena) : GP_NO_MEMORY;
 		if (status != GP_OK) {
+			arena->is_short |= status == GP_NO_MEMORY; /* a part that is not found is not missing */
 			return status;
 		}
 		part->parent = parent;

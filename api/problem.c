@@ -231,6 +231,22 @@ static void add_current(struct api_exchange *exchange, json_t *object)
 	}
 }
 
+/* What a problem must have, where memory was too short for all that it could say. If there
+ * is none even for this, the status line says the most of it. */
+static void write_least(const struct api_exchange *exchange, enum api_problem problem, struct gp_buffer *body)
+{
+	enum gp_status written = gp_buffer_printf(
+		body,
+		"{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"retryable\":%s,\"requestId\":\"%s\"%s}\n",
+		problems[problem].slug, problems[problem].title, problems[problem].status,
+		problems[problem].is_retryable ? "true" : "false", exchange->request_id,
+		exchange->is_outcome_unknown ? ",\"outcome\":\"unknown\"" : "");
+
+	if (written != GP_OK) {
+		gp_buffer_deinit(body);
+	}
+}
+
 void api_reply_problem(struct api_exchange *exchange, enum api_problem problem, const struct gp_error *error,
 		       const char *detail, ...)
 {
@@ -243,6 +259,15 @@ void api_reply_problem(struct api_exchange *exchange, enum api_problem problem, 
 		vsnprintf(text, sizeof text, detail, args);
 		va_end(args);
 	}
+	bool is_caller_blamed = problems[problem].status < 500 && !exchange->has_changed;
+	if (is_caller_blamed && exchange->arena.is_short) {
+		/* Who knows what would have been found otherwise. */
+		problem = API_PROBLEM_UNAVAILABLE;
+		error = NULL;
+		snprintf(text, sizeof text, "out of memory");
+		detail = text;
+	}
+	uint64_t n_failures = api_json_failures();
 	json_t *object = api_problem_json(problem, error, detail ? text : NULL);
 	api_json_set(object, "instance", api_json_text(span_slice(exchange->target, 0, MAX_INSTANCE)));
 	api_json_set(object, "requestId", api_json_text(span_of(exchange->request_id)));
@@ -258,9 +283,10 @@ void api_reply_problem(struct api_exchange *exchange, enum api_problem problem, 
 	}
 
 	gp_buffer_init(&body, GP_MAX_JSON_BODY);
-	if (api_json_write(object, exchange->is_pretty, &body) != GP_OK) {
-		/* No memory even for this: the status line says the most of it. */
+	bool has_hole = api_json_failures() != n_failures;
+	if (has_hole || api_json_write(object, exchange->is_pretty, &body) != GP_OK) {
 		gp_buffer_deinit(&body);
+		write_least(exchange, problem, &body);
 	}
 	json_decref(object);
 	api_reply_buffer(exchange, problems[problem].status, "application/problem+json", &body);

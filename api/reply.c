@@ -9,29 +9,46 @@
 #include "api/etag.h"
 #include "api/idempotency.h"
 #include "api/json.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "base/log.h"
 
-void api_header_add(struct api_exchange *exchange, const char *name, const char *value)
+/* NULL: not even the spare room is enough. */
+static char *value_room(struct api_exchange *exchange, const char *name, size_t size)
 {
-	if (!value) {
-		return;
+	char *room = gp_arena_alloc(&exchange->arena, size);
+
+	if (!room && size <= sizeof exchange->spare - exchange->n_spare) {
+		room = exchange->spare + exchange->n_spare;
+		exchange->n_spare += size;
 	}
+	if (!room) {
+		gp_log(GP_LOG_WARN, "http", "req=%s dropped header %s: out of memory", exchange->request_id, name);
+	}
+	return room;
+}
+
+/* `value` lives as long as the exchange. */
+static void add(struct api_exchange *exchange, const char *name, const char *value)
+{
 	if (strpbrk(value, "\r\n")) {
 		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: line break in its value", exchange->request_id,
 		       name);
-		return;
-	}
-	if (exchange->n_headers == API_MAX_REPLY_HEADERS) {
+	} else if (exchange->n_headers == API_MAX_REPLY_HEADERS) {
 		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: too many", exchange->request_id, name);
-		return;
+	} else {
+		exchange->headers[exchange->n_headers++] = (struct api_header){.name = name, .value = value};
 	}
-	char *copy = gp_arena_strdup(&exchange->arena, span_of(value));
-	if (!copy) {
-		gp_log(GP_LOG_WARN, "http", "req=%s dropped header %s: out of memory", exchange->request_id, name);
-		return;
+}
+
+void api_header_add(struct api_exchange *exchange, const char *name, const char *value)
+{
+	char *copy = value ? value_room(exchange, name, strlen(value) + 1) : NULL;
+
+	if (copy) {
+		memcpy(copy, value, strlen(value) + 1);
+		add(exchange, name, copy);
 	}
-	exchange->headers[exchange->n_headers++] = (struct api_header){.name = name, .value = copy};
 }
 
 void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...)
@@ -41,9 +58,8 @@ void api_header_addf(struct api_exchange *exchange, const char *name, const char
 	va_start(args, format);
 	int len = vsnprintf(NULL, 0, format, args);
 	va_end(args);
-	char *value = len < 0 ? NULL : gp_arena_alloc(&exchange->arena, (size_t)len + 1);
+	char *value = len < 0 ? NULL : value_room(exchange, name, (size_t)len + 1);
 	if (!value) {
-		gp_log(GP_LOG_WARN, "http", "req=%s dropped header %s: out of memory", exchange->request_id, name);
 		return;
 	}
 	va_start(args, format);
@@ -53,7 +69,7 @@ void api_header_addf(struct api_exchange *exchange, const char *name, const char
 		gp_log(GP_LOG_ERROR, "http", "req=%s dropped header %s: NUL in its value", exchange->request_id, name);
 		return;
 	}
-	api_header_add(exchange, name, value);
+	add(exchange, name, value);
 }
 
 bool api_header_is_set(const struct api_exchange *exchange, const char *name)
@@ -109,12 +125,29 @@ static void add_common_headers(struct api_exchange *exchange)
 	}
 }
 
+/* Something that the reply is made of, or was decided by, found no place. */
+static bool is_spoilt(const struct api_exchange *exchange)
+{
+	return exchange->arena.is_short && !exchange->has_changed;
+}
+
+bool api_stream_may_begin(const struct api_exchange *exchange)
+{
+	return !is_spoilt(exchange);
+}
+
 void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char *content_type, struct gp_buffer *body)
 {
+	if (status < 400 && is_spoilt(exchange)) {
+		gp_buffer_deinit(body);
+		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
 	if (content_type) {
 		api_header_remove(exchange, "Content-Type");
 		api_header_add(exchange, "Content-Type", content_type);
 	}
+	api_throttle_settle(exchange, status);
 	api_idempotency_settle(exchange, status, body ? gp_buffer_span(body) : SPAN_NIL);
 	add_common_headers(exchange);
 	exchange->ops->reply(exchange, status, body);
@@ -148,6 +181,7 @@ static bool is_written(struct api_exchange *exchange, enum gp_status written, st
 		return true;
 	}
 	gp_buffer_deinit(body);
+	exchange->is_outcome_unknown |= exchange->has_changed;
 	if (written == GP_LIMIT) {
 		api_reply_problem(
 			exchange, API_PROBLEM_UNAVAILABLE, NULL,

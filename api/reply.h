@@ -37,6 +37,8 @@ void api_reply_text(struct api_exchange *exchange, unsigned status, const char *
 void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char *content_type, struct gp_buffer *body);
 /* A reply without a body: 204, 304. */
 void api_reply_empty(struct api_exchange *exchange, unsigned status);
+/* False: something that the head or the body is made of found no memory; a problem is due. */
+bool api_stream_may_begin(const struct api_exchange *exchange);
 /* Adds the common headers, then begins the stream (exchange->ops->stream_begin). */
 void api_stream_begin(struct api_exchange *exchange, unsigned status, int64_t content_length,
 		      const struct api_stream_events *events, void *ctx);

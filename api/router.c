@@ -4,6 +4,7 @@
 #include "api/cors.h"
 #include "api/json.h"
 #include "api/role.h"
+#include "api/throttle.h"
 #include "imap/uidset.h"
 
 #define MAX_METHODS 4
@@ -368,7 +369,8 @@ static void run_handler(struct api_request *request, const struct match *match)
 		}
 	}
 	request->credential = credential;
-	if (read_names(request, match)) {
+	bool is_let_in = match->route->is_open || api_throttle_enter(exchange, credential);
+	if (is_let_in && read_names(request, match)) {
 		find_handler(match->route, exchange->method)(request);
 	}
 	imap_credential_unref(&credential);

@@ -53,10 +53,14 @@ static void on_room(void *ctx)
 
 static const struct api_stream_events events = {.room = on_room};
 
-void api_sink_begin(struct api_sink *sink)
+enum gp_status api_sink_begin(struct api_sink *sink)
 {
+	if (!api_stream_may_begin(sink->job->exchange)) {
+		return GP_NO_MEMORY;
+	}
 	api_job_touch(sink->job);
 	api_stream_begin(sink->job->exchange, 200, -1, &events, sink);
+	return GP_OK;
 }
 
 enum gp_status api_sink_write(struct api_sink *sink, struct span bytes)

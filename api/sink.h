@@ -27,7 +27,7 @@ void api_sink_init(struct api_sink *sink, struct api_job *job, void (*moved)(str
 void api_sink_deinit(struct api_sink *sink);
 
 /* The head; its header fields are set. */
-void api_sink_begin(struct api_sink *sink);
+enum gp_status api_sink_begin(struct api_sink *sink) GP_MUST_USE;
 /* GP_NO_MEMORY, GP_LIMIT: the body must break off. */
 enum gp_status api_sink_write(struct api_sink *sink, struct span bytes) GP_MUST_USE;
 /* Nothing waits, and there is room for a window. */

@@ -53,6 +53,7 @@ void gp_arena_reset(struct gp_arena *arena)
 		arena->blocks = kept;
 	}
 	arena->used = 0;
+	arena->is_short = false;
 }
 
 /* A block with room for `len` bytes, in front of the others. */
@@ -88,6 +89,7 @@ static void *take(struct gp_arena *arena, size_t len, size_t unit)
 	if (!block || block->size - block->used < padding || block->size - block->used - padding < len) {
 		block = add_block(arena, len);
 		if (!block) {
+			arena->is_short = true;
 			return NULL;
 		}
 		padding = 0;

@@ -17,6 +17,7 @@ struct gp_arena {
 	struct gp_arena_block *blocks; /* own, newest first */
 	size_t used;                   /* bytes handed out */
 	size_t cap;                    /* bytes, > 0 */
+	bool is_short;                 /* memory had ended for something since the arena was made or reset */
 };
 
 void gp_arena_init(struct gp_arena *arena, size_t cap);

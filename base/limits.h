@@ -44,6 +44,8 @@
 /* Idempotency-Keys */
 #define GP_MAX_IDEMPOTENCY_KEYS ((size_t)20000)
 #define GP_MAX_IDEMPOTENCY_BYTES (16 * GP_MIB)
+/* User names, addresses and credentials whose logins are remembered: some 130 bytes each. */
+#define GP_MAX_THROTTLED ((size_t)50000)
 #define GP_IDEMPOTENCY_MS (24ull * 60 * 60 * 1000)
 
 /* pool */

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 
 static enum gp_log_level max_level = GP_LOG_INFO;
 static enum gp_log_format line_format = GP_LOG_TEXT;
+static size_t n_dropped; /* lines since the last that was written */
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 void gp_log_setup(enum gp_log_level level, enum gp_log_format format)
@@ -71,6 +73,41 @@ static size_t escape(char *out, size_t size, const char *text)
 	return at;
 }
 
+/* A pipe that is writable takes PIPE_BUF bytes without waiting, and no line is longer. */
+static bool can_write(void)
+{
+	struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&log, 1, 0) == 1 && (log.revents & POLLOUT) != 0 && (log.revents & (POLLERR | POLLNVAL)) == 0;
+}
+
+static bool put(const char *line, size_t len)
+{
+	return can_write() && write(STDERR_FILENO, line, len) == (ssize_t)len;
+}
+
+/* The line with its end; its length. */
+static size_t write_line(char *out, size_t size, enum gp_log_level level, const char *category, const char *message)
+{
+	struct timespec now;
+	struct tm utc;
+	char when[32];
+	int len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+	if (line_format == GP_LOG_JSON) {
+		len = snprintf(out, size,
+			       "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"category\":\"%s\",\"message\":\"%s\"}\n",
+			       when, now.tv_nsec / 1000000, level_names[level], category, message);
+	} else {
+		len = snprintf(out, size, "%s.%03ldZ %-5s %s: %s\n", when, now.tv_nsec / 1000000, level_names[level],
+			       category, message);
+	}
+	return len <= 0 ? 0 : (size_t)len < size ? (size_t)len : size - 1;
+}
+
 void gp_log(enum gp_log_level level, const char *category, const char *format, ...)
 {
 	if (!gp_log_enabled(level)) {
@@ -85,25 +122,13 @@ void gp_log(enum gp_log_level level, const char *category, const char *format, .
 	char safe[LINE_MAX_BYTES + 64];
 	escape(safe, sizeof safe, message);
 
-	struct timespec now;
-	struct tm utc;
-	char when[32];
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
-
 	char line[LINE_MAX_BYTES + 256];
-	int len;
-	if (line_format == GP_LOG_JSON) {
-		len = snprintf(line, sizeof line,
-			       "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"category\":\"%s\",\"message\":\"%s\"}\n",
-			       when, now.tv_nsec / 1000000, level_names[level], category, safe);
-	} else {
-		len = snprintf(line, sizeof line, "%s.%03ldZ %-5s %s: %s\n", when, now.tv_nsec / 1000000,
-			       level_names[level], category, safe);
+	if (n_dropped > 0) {
+		char text[64];
+		snprintf(text, sizeof text, "%zu lines were dropped", n_dropped);
+		n_dropped = put(line, write_line(line, sizeof line, GP_LOG_WARN, "log", text)) ? 0 : n_dropped;
 	}
-	if (len > 0) {
-		ssize_t written = write(STDERR_FILENO, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
-		(void)written;
+	if (n_dropped > 0 || !put(line, write_line(line, sizeof line, level, category, safe))) {
+		n_dropped++;
 	}
 }

@@ -2,7 +2,9 @@
  * The log: one line for each event, to standard error, as text or JSON. Lines
  * never hold credentials, Authorization headers or message content: callers give
  * facts (statuses, counts, timings, tags), and the writer escapes what is not
- * printable. A log that cannot be written is dropped, never waited for.
+ * printable. A log that cannot be written is dropped, never waited for: the program goes on
+ * when its pipe is full or closed, or its disk is. How many lines were dropped is told when
+ * there is room again.
  *
  * error: someone must act. warn: degraded. info: life of the program and one line
  * for each HTTP exchange. debug: by category.

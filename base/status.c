@@ -32,6 +32,26 @@ void gp_error_clear(struct gp_error *error)
 	*error = (struct gp_error){.status = GP_OK};
 }
 
+/* In place: valid UTF-8 in one line, "?" for what is not. A character that was cut in two goes. */
+static size_t clean(char *text, size_t len, bool is_cut)
+{
+	size_t at = 0;
+
+	while ((at += utf8_valid_prefix(span_make(text + at, len - at))) < len) {
+		size_t n_bad = utf8_bad_run(span_make(text + at, len - at));
+		if (is_cut && at + n_bad == len) {
+			break;
+		}
+		memset(text + at, '?', n_bad);
+	}
+	for (size_t i = 0; i < at; i++) {
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F) {
+			text[i] = '?';
+		}
+	}
+	return at;
+}
+
 enum gp_status gp_error_set(struct gp_error *error, enum gp_status status, const char *format, ...)
 {
 	if (!error || error->status != GP_OK) {
@@ -45,12 +65,7 @@ enum gp_status gp_error_set(struct gp_error *error, enum gp_status status, const
 	va_end(args);
 
 	size_t end = len < 0 ? 0 : strlen(error->text);
-	end = utf8_valid_prefix(span_make(error->text, end));
-	error->text[end] = '\0';
-	for (size_t i = 0; i < end; i++) {
-		if ((unsigned char)error->text[i] < 0x20 || error->text[i] == 0x7F) {
-			error->text[i] = '?';
-		}
-	}
+	bool is_cut = len >= (int)sizeof error->text;
+	error->text[clean(error->text, end, is_cut)] = '\0';
 	return status;
 }

@@ -1,53 +1,61 @@
 #include "base/timers.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 static bool is_before(const struct gp_timer *a, const struct gp_timer *b)
 {
 	return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->sequence < b->sequence;
 }
 
-static void place(struct gp_timers *timers, struct gp_timer *timer, size_t index)
+/* Two heaps, not empty, become one: the later of the two roots is the other's eldest child. */
+static struct gp_timer *meld(struct gp_timer *a, struct gp_timer *b)
 {
-	timers->heap[index] = timer;
-	timer->slot = index + 1;
+	struct gp_timer *root = is_before(b, a) ? b : a, *child = root == a ? b : a;
+
+	child->before = root;
+	child->next = root->child;
+	if (root->child) {
+		root->child->before = child;
+	}
+	root->child = child;
+	root->next = root->before = NULL;
+	return root;
 }
 
-static void sift_up(struct gp_timers *timers, size_t index)
+/* Siblings become one heap: by twos first, then each pair with those to its right. */
+static struct gp_timer *meld_siblings(struct gp_timer *eldest)
 {
-	struct gp_timer *timer = timers->heap[index];
+	struct gp_timer *pairs = NULL, *root = NULL;
 
-	while (index > 0) {
-		size_t parent = (index - 1) / 2;
-		if (!is_before(timer, timers->heap[parent])) {
-			break;
+	while (eldest) {
+		struct gp_timer *a = eldest, *b = a->next;
+		eldest = b ? b->next : NULL;
+		a->next = a->before = NULL;
+		if (b) {
+			b->next = b->before = NULL;
+			a = meld(a, b);
 		}
-		place(timers, timers->heap[parent], index);
-		index = parent;
+		a->next = pairs;
+		pairs = a;
 	}
-	place(timers, timer, index);
+	while (pairs) {
+		struct gp_timer *pair = pairs;
+		pairs = pair->next;
+		pair->next = NULL;
+		root = root ? meld(root, pair) : pair;
+	}
+	return root;
 }
 
-static void sift_down(struct gp_timers *timers, size_t index)
+/* With all below it. */
+static void cut(struct gp_timer *timer)
 {
-	struct gp_timer *timer = timers->heap[index];
-
-	for (;;) {
-		size_t child = index * 2 + 1;
-		if (child >= timers->n_heap) {
-			break;
-		}
-		if (child + 1 < timers->n_heap && is_before(timers->heap[child + 1], timers->heap[child])) {
-			child++;
-		}
-		if (!is_before(timers->heap[child], timer)) {
-			break;
-		}
-		place(timers, timers->heap[child], index);
-		index = child;
+	if (timer->before->child == timer) {
+		timer->before->child = timer->next;
+	} else {
+		timer->before->next = timer->next;
 	}
-	place(timers, timer, index);
+	if (timer->next) {
+		timer->next->before = timer->before;
+	}
 }
 
 static void notify(struct gp_timers *timers)
@@ -59,15 +67,14 @@ static void notify(struct gp_timers *timers)
 
 void gp_timers_init(struct gp_timers *timers)
 {
-	*timers = (struct gp_timers){.heap = NULL};
+	*timers = (struct gp_timers){.first = NULL};
 }
 
 void gp_timers_deinit(struct gp_timers *timers)
 {
-	for (size_t i = 0; i < timers->n_heap; i++) {
-		timers->heap[i]->slot = 0;
+	while (timers->first) {
+		gp_timer_stop(timers->first);
 	}
-	free(timers->heap);
 	gp_timers_init(timers);
 }
 
@@ -80,10 +87,10 @@ void gp_timers_set_now(struct gp_timers *timers, uint64_t now_ms)
 
 bool gp_timers_next(const struct gp_timers *timers, uint64_t *at_ms_out)
 {
-	if (timers->n_heap == 0) {
+	if (!timers->first) {
 		return false;
 	}
-	*at_ms_out = timers->heap[0]->at_ms;
+	*at_ms_out = timers->first->at_ms;
 	return true;
 }
 
@@ -92,8 +99,8 @@ void gp_timers_run(struct gp_timers *timers, uint64_t now_ms)
 	gp_timers_set_now(timers, now_ms);
 	uint64_t last = timers->sequence;
 
-	while (timers->n_heap > 0) {
-		struct gp_timer *timer = timers->heap[0];
+	while (timers->first) {
+		struct gp_timer *timer = timers->first;
 		if (timer->at_ms > timers->now_ms || timer->sequence > last) {
 			break;
 		}
@@ -118,41 +125,35 @@ void gp_timer_start_at(struct gp_timer *timer, uint64_t at_ms)
 	struct gp_timers *timers = timer->set;
 
 	gp_timer_stop(timer);
-	if (timers->n_heap == timers->size) {
-		size_t size = timers->size ? timers->size * 2 : 64;
-		struct gp_timer **heap = realloc(timers->heap, size * sizeof *heap);
-		if (!heap) {
-			fputs("gatepost: out of memory for timers\n", stderr);
-			abort();
-		}
-		timers->heap = heap;
-		timers->size = size;
-	}
 	/* A moment that has passed is now: before it, it would go ahead of all that is due,
 	 * and one that starts itself so again would be the only one ever to fire. */
 	timer->at_ms = at_ms > timers->now_ms ? at_ms : timers->now_ms;
 	timer->sequence = ++timers->sequence;
-	timers->heap[timers->n_heap] = timer;
-	timers->n_heap++;
-	sift_up(timers, timers->n_heap - 1);
-	if (timer->slot == 1) {
+	timer->is_running = true;
+	timers->n_running++;
+	timers->first = timers->first ? meld(timers->first, timer) : timer;
+	if (timers->first == timer) {
 		notify(timers);
 	}
 }
 
 void gp_timer_stop(struct gp_timer *timer)
 {
-	if (timer->slot == 0) {
+	if (!timer->is_running) {
 		return;
 	}
 	struct gp_timers *timers = timer->set;
-	size_t index = timer->slot - 1;
-	struct gp_timer *moved = timers->heap[--timers->n_heap];
+	struct gp_timer *below = meld_siblings(timer->child);
 
-	timer->slot = 0;
-	if (moved != timer) {
-		place(timers, moved, index);
-		sift_down(timers, index);
-		sift_up(timers, moved->slot - 1);
+	if (timer == timers->first) {
+		timers->first = below;
+	} else {
+		cut(timer);
+		if (below) {
+			timers->first = meld(timers->first, below);
+		}
 	}
+	timer->child = timer->next = timer->before = NULL;
+	timer->is_running = false;
+	timers->n_running--;
 }

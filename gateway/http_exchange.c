@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -378,6 +379,24 @@ void http_exchange_completed(void *cls, struct MHD_Connection *mhd, void **reque
 	release(exchange);
 }
 
+/* Borrowed from libmicrohttpd, for as long as there is a connection. */
+static struct span client_of(struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *address = info ? info->client_addr : NULL;
+
+	if (address && address->sa_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+		return span_make((const char *)&v4->sin_addr, sizeof v4->sin_addr);
+	}
+	if (address && address->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+		struct span bytes = span_make((const char *)&v6->sin6_addr, sizeof v6->sin6_addr);
+		return IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? span_from(bytes, 12) : bytes;
+	}
+	return SPAN_NIL;
+}
+
 static struct http_exchange *exchange_new(struct http_connection *connection, const char *method, const char *version)
 {
 	struct http_server *server = connection->server;
@@ -410,6 +429,7 @@ static struct http_exchange *exchange_new(struct http_connection *connection, co
 	api->method_name = span_of(exchange->method);
 	api->method = exchange->method ? method_of(api->method_name) : API_OTHER;
 	api->body = SPAN_NIL;
+	api->client = client_of(connection->mhd);
 	api->is_tls = server->tls_cert != NULL;
 	api->started_us = gateway_now_us();
 	gp_arena_init(&api->arena, GP_MAX_REQUEST_ARENA);

@@ -17,12 +17,15 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/json.h"
+#include "api/throttle.h"
 #include "base/limits.h"
 #include "gateway/healthcheck.h"
 #include "gateway/http_server.h"
 #include "gateway/loop.h"
 #include "gateway/options.h"
 #include "gateway/process.h"
+#include "gateway/sandbox.h"
 #include "gateway/tls_files.h"
 #include "gateway/worker.h"
 #include "imap/tcp.h"
@@ -43,6 +46,7 @@ struct program {
 	struct imap_pool *pool;              /* own */
 	struct api_hubs *hubs;               /* own */
 	struct api_idempotency *idempotency; /* own */
+	struct api_throttle *throttle;       /* own */
 	struct http_server *server;          /* own */
 	struct gp_timer logout_deadline;
 	char *tls_cert, *tls_key; /* own: PEM text */
@@ -154,6 +158,10 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	if (!program->idempotency) {
 		return gp_error_set(error, GP_NO_MEMORY, "out of memory");
 	}
+	program->throttle = api_throttle_new(&program->loop.timers, random_bytes);
+	if (!program->throttle) {
+		return gp_error_set(error, GP_NO_MEMORY, "out of memory, or no randomness");
+	}
 	program->app = (struct api_app){
 		.pool = program->pool,
 		.timers = &program->loop.timers,
@@ -164,6 +172,7 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 		.work = gateway_work,
 		.work_ctx = &program->loop,
 		.idempotency = program->idempotency,
+		.throttle = program->throttle,
 		.cors_origins = (const char *const *)options->cors_origins,
 		.n_cors_origins = options->n_cors_origins,
 		.roles = &options->roles,
@@ -187,12 +196,26 @@ static enum gp_status start(struct program *program, uint64_t n_descriptors, str
 	return http_server_new(&config, &program->server, error);
 }
 
+/* Last: from here on nothing new is opened for writing, bound or run. */
+static enum gp_status confine(const struct program *program, struct gp_error *error)
+{
+	const struct gateway_options *options = &program->options;
+	const struct gateway_sandbox sandbox = {
+		.mode = (enum gateway_sandbox_mode)options->sandbox,
+		.imap_port = options->endpoint.port,
+		.socket_path = options->listen.is_unix ? options->listen.path : NULL,
+	};
+
+	return gateway_sandbox_enter(&sandbox, error);
+}
+
 static int run(struct program *program)
 {
 	struct gp_error error = {.status = GP_OK};
 	uint64_t n_descriptors = gateway_process_harden();
 
 	mail_init();
+	api_json_init();
 	int rc = gateway_loop_init(&program->loop);
 	if (rc != 0) {
 		fprintf(stderr, "gatepost: no event loop: %s\n", uv_strerror(rc));
@@ -204,7 +227,7 @@ static int run(struct program *program)
 	if (rc != 0) {
 		gp_error_set(&error, GP_IO, "signals cannot be watched: %s", uv_strerror(rc));
 	}
-	bool is_good = rc == 0 && start(program, n_descriptors, &error) == GP_OK;
+	bool is_good = rc == 0 && start(program, n_descriptors, &error) == GP_OK && confine(program, &error) == GP_OK;
 	if (is_good) {
 		gateway_loop_run(&program->loop);
 	} else {
@@ -216,6 +239,7 @@ static int run(struct program *program)
 		imap_pool_free(&program->pool);
 	}
 	api_idempotency_free(&program->idempotency);
+	api_throttle_free(&program->throttle);
 	/* The network's transports finish their close in here, and workers what they do. */
 	gateway_loop_deinit(&program->loop);
 	if (program->network) {

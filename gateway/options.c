@@ -27,6 +27,7 @@ enum kind {
 	KIND_ROLES,   /* a list */
 	KIND_LEVEL,
 	KIND_FORMAT,
+	KIND_SANDBOX,
 	KIND_CONFIG,
 	KIND_ACTION, /* on the command line only */
 };
@@ -72,6 +73,8 @@ static const struct definition definitions[] = {
 	 "let --imap-security none send passwords in clear to other hosts"},
 	{"log-level", KIND_LEVEL, AT(log_level), 0, 0, "info", "LEVEL", "error, warn, info or debug"},
 	{"log-format", KIND_FORMAT, AT(log_format), 0, 0, "text", "FORMAT", "text or json"},
+	{"sandbox", KIND_SANDBOX, AT(sandbox), 0, 0, GATEPOST_SANDBOX_DEFAULT, "HOW",
+	 "confine the program by Landlock and seccomp: auto (what the kernel has), required or off"},
 	{"config", KIND_CONFIG, 0, 0, 0, NULL, "FILE", "read options from this JSON file: {\"imap-url\":\"…\"}"},
 	{"check-config", KIND_ACTION, 0, GATEWAY_CHECK_CONFIG, 0, NULL, NULL, "only check the options, and exit"},
 	{"healthcheck", KIND_ACTION, 0, GATEWAY_HEALTHCHECK, 0, NULL, NULL,
@@ -465,6 +468,7 @@ static enum gp_status set(struct reading *reading, size_t index)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 	static const char *const formats[] = {"text", "json", NULL};
+	static const char *const sandboxes[] = {"auto", "required", "off", NULL};
 	const struct definition *definition = &definitions[index];
 	const struct given *given = &reading->given[index];
 	void *at = (char *)reading->options + definition->offset;
@@ -492,6 +496,8 @@ static enum gp_status set(struct reading *reading, size_t index)
 		return set_choice(reading, index, text, levels, "must be error, warn, info or debug", at);
 	case KIND_FORMAT:
 		return set_choice(reading, index, text, formats, "must be text or json", at);
+	case KIND_SANDBOX:
+		return set_choice(reading, index, text, sandboxes, "must be auto, required or off", at);
 	case KIND_URL:
 	case KIND_SECURITY: /* together: set_endpoint() */
 	case KIND_CONFIG:

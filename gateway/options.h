@@ -38,6 +38,7 @@ struct gateway_options {
 	bool allow_plaintext;
 	uint64_t log_level;  /* enum gp_log_level */
 	uint64_t log_format; /* enum gp_log_format */
+	uint64_t sandbox;    /* enum gateway_sandbox_mode */
 };
 
 /* GP_OK, or `error->text` is one line that names the option and where it stood; the

@@ -19,6 +19,7 @@ uint64_t gateway_process_harden(void)
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN); /* options are read once: there is nothing to load anew */
 	mallopt(M_MMAP_THRESHOLD, LARGE_ALLOCATION);
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
 		return 1024;

@@ -10,6 +10,11 @@
  * A row with flags alone may be such news, or all that the server has to say: it left
  * out, or garbled, the one item that was asked. A message of which nothing better has
  * come by the end is asked for its flags once more, and told with those.
+ *
+ * Of a message that another client expunged meanwhile, Dovecot sends a row as of an empty
+ * message of 1970, with OK [EXPUNGEISSUED], and may do so until it tells of the EXPUNGE. Such
+ * a row is in doubt: it is not told, and its message is asked for again at the end. What comes
+ * no better, and again with EXPUNGEISSUED, is gone; without, it is told as it is.
  */
 #include <stdlib.h>
 
@@ -34,6 +39,10 @@ struct fetch_call {
 	const struct imap_section_spec *sections; /* arena */
 	size_t n_sections;
 	bool is_sent, is_second_look; /* the FETCH by position; the flags of what is `held` */
+	unsigned n_doubt_looks;       /* what is in `doubtful`, once more */
+	bool is_trusting;             /* in the last one: told whatever it looks like */
+	bool has_expunge;             /* EXPUNGEISSUED came since it began */
+	struct imap_uidset doubtful;  /* own: rows came of these that look like no message's */
 	struct imap_uidset held;      /* own: only flags came of these */
 	struct imap_uidset told;      /* own: rows were handed on of these */
 	struct imap_section *found;   /* arena: the row's sections that were asked; for the fields one more */
@@ -132,27 +141,43 @@ static bool is_all_sent(const struct fetch_call *self)
 	return self->is_by_position ? self->is_sent : self->at == self->uids.n_ranges;
 }
 
-/* What is held and was not told becomes the set to fetch, flags only. */
-static enum gp_status look_again(struct fetch_call *self)
+/* Those of `set` that were not told become the set to fetch. */
+static enum gp_status fetch_untold(struct fetch_call *self, const struct imap_uidset *set)
 {
 	enum gp_status status = GP_OK;
 
-	self->is_second_look = true;
 	self->is_by_position = false;
-	self->items &= (unsigned)FACTS;
-	self->n_fields = self->n_sections = 0;
 	self->at = 0;
 	imap_uidset_deinit(&self->uids);
 	imap_uidset_init(&self->uids);
-	for (size_t i = 0; i < self->held.n_ranges && status == GP_OK; i++) {
-		for (uint64_t uid = self->held.ranges[i].first; uid <= self->held.ranges[i].last && status == GP_OK;
-		     uid++) {
+	for (size_t i = 0; i < set->n_ranges && status == GP_OK; i++) {
+		for (uint64_t uid = set->ranges[i].first; uid <= set->ranges[i].last && status == GP_OK; uid++) {
 			if (!imap_uidset_contains(&self->told, (uint32_t)uid)) {
 				status = imap_uidset_add(&self->uids, (uint32_t)uid, (uint32_t)uid);
 			}
 		}
 	}
 	return status;
+}
+
+static enum gp_status look_again(struct fetch_call *self)
+{
+	bool is_gone = self->has_expunge && self->n_doubt_looks > 0;
+
+	if (self->doubtful.n_ranges > 0 && !self->is_trusting && !is_gone) {
+		self->n_doubt_looks++;
+		self->is_trusting = !self->has_expunge;
+		self->has_expunge = false;
+		enum gp_status status = fetch_untold(self, &self->doubtful);
+		imap_uidset_deinit(&self->doubtful);
+		imap_uidset_init(&self->doubtful);
+		return status;
+	}
+	/* of those that are held, flags only */
+	self->is_second_look = true;
+	self->items &= (unsigned)FACTS;
+	self->n_fields = self->n_sections = 0;
+	return fetch_untold(self, &self->held);
 }
 
 static enum gp_status advance(struct imap_call *call)
@@ -163,7 +188,7 @@ static enum gp_status advance(struct imap_call *call)
 	if (self->is_by_position && !self->is_sent) {
 		status = start_by_position(self);
 	}
-	if (status == GP_OK && is_all_sent(self) && call->n_steps == 0 && !self->is_second_look) {
+	while (status == GP_OK && is_all_sent(self) && call->n_steps == 0 && !self->is_second_look) {
 		status = look_again(self);
 	}
 	while (status == GP_OK && !is_all_sent(self) && call->n_steps < MAX_IN_FLIGHT) {
@@ -267,6 +292,38 @@ static bool is_asked_for(const struct fetch_call *self, const struct imap_call_s
 	return imap_uidset_contains(&step->uids, row->uid);
 }
 
+static bool is_empty_envelope(const struct imap_envelope *envelope)
+{
+	size_t n_addresses = envelope->from.n_items + envelope->sender.n_items + envelope->reply_to.n_items +
+			     envelope->to.n_items + envelope->cc.n_items + envelope->bcc.n_items;
+
+	return n_addresses == 0 && envelope->date.len + envelope->subject.len == 0 &&
+	       envelope->in_reply_to.len + envelope->message_id.len == 0;
+}
+
+/* No octets, no header, none that could be read: whatever the row says of it says so. */
+static bool looks_like_none(const struct imap_fetch *row)
+{
+	bool is_told = false, is_none = true;
+
+	if (row->items & IMAP_ITEM_SIZE) {
+		is_told = true;
+		is_none = row->size == 0;
+	}
+	if ((row->items & IMAP_ITEM_ENVELOPE) && row->envelope) {
+		is_told = true;
+		is_none = is_none && is_empty_envelope(row->envelope);
+	}
+	for (size_t i = 0; i < row->n_sections; i++) {
+		const struct imap_section *section = &row->sections[i];
+		struct span spec = section->spec;
+		bool is_whole = spec.len == 0 || span_equal_text_nocase(spec, "HEADER");
+		is_told |= is_whole;
+		is_none = is_none && (!is_whole || (span_is_nil(section->value) && !section->is_too_long));
+	}
+	return is_told && is_none;
+}
+
 static void untagged(struct imap_call_step *step, const struct imap_response *response)
 {
 	struct fetch_call *self = (struct fetch_call *)step->call;
@@ -292,11 +349,15 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	if (is_news && (row->items & ~(unsigned)FACTS) != 0) {
 		return; /* something else that somebody else asked */
 	}
-	if (imap_uidset_add(is_news ? &self->held : &self->told, row->uid, row->uid) != GP_OK) {
+	struct imap_uidset *set = is_news ? &self->held : &self->told;
+	if (!is_news && !self->is_trusting && looks_like_none(&asked)) {
+		set = &self->doubtful;
+	}
+	if (imap_uidset_add(set, row->uid, row->uid) != GP_OK) {
 		imap_call_fail_with(step->call, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
 		return;
 	}
-	if (is_news) {
+	if (set != &self->told) {
 		return;
 	}
 	step->n_rows++;
@@ -316,11 +377,17 @@ static bool is_partial_success(const struct imap_call_step *step, const struct g
 static void step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct fetch_call *self = (struct fetch_call *)step->call;
+	bool is_moved =
+		self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged;
+	/* Servers say BAD to positions that are gone by the time the command arrives. */
+	bool is_refused = result->error && (result->error->status == GP_NO || result->error->status == GP_BAD);
 
-	if (result->error && !is_partial_success(step, result->error)) {
-		imap_call_fail(step->call, result->error);
-	} else if (self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged) {
+	self->has_expunge |= result->response && span_equal_text_nocase(result->response->code.name, "EXPUNGEISSUED");
+
+	if (is_moved && (!result->error || is_refused)) {
 		imap_call_fail_with(step->call, GP_STALE, gp_status_text(GP_STALE));
+	} else if (result->error && !is_partial_success(step, result->error)) {
+		imap_call_fail(step->call, result->error);
 	}
 }
 
@@ -336,6 +403,7 @@ static void deinit(struct imap_call *call)
 	struct fetch_call *self = (struct fetch_call *)call;
 
 	imap_uidset_deinit(&self->uids);
+	imap_uidset_deinit(&self->doubtful);
 	imap_uidset_deinit(&self->held);
 	imap_uidset_deinit(&self->told);
 }
@@ -404,6 +472,7 @@ struct imap_call *imap_fetch_start(struct imap_session *session, const struct im
 	}
 	imap_call_init(&self->base, session, &ops);
 	imap_uidset_init(&self->uids);
+	imap_uidset_init(&self->doubtful);
 	imap_uidset_init(&self->held);
 	imap_uidset_init(&self->told);
 	self->row = row;

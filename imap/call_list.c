@@ -121,17 +121,19 @@ static struct list_entry *find_entry(struct list_call *self, struct span raw)
 static bool set_name(struct list_call *self, struct list_entry *entry)
 {
 	struct gp_buffer name;
-	enum gp_status status;
+	enum gp_status status = GP_INVALID;
 	bool is_repaired = false;
 
 	/* Repairing makes three bytes of one at most. */
 	gp_buffer_init(&name, entry->raw.len * 3 + 1);
-	if (self->is_utf8 || imap_utf7_decode(entry->raw, &name) != GP_OK) {
+	if (!self->is_utf8) {
+		status = imap_utf7_decode(entry->raw, &name);
+	}
+	if (status != GP_OK && status != GP_NO_MEMORY) {
 		gp_buffer_truncate(&name, 0);
 		status = utf8_append_repaired(&name, entry->raw, &is_repaired);
 		entry->is_writable_name = self->is_utf8 && !is_repaired;
 	} else {
-		status = GP_OK;
 		entry->is_writable_name = true;
 	}
 	if (status != GP_OK) {

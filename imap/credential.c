@@ -7,6 +7,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include "base/log.h"
 #include "base/utf8.h"
 
 #define MAX_FIELD 1024
@@ -136,4 +137,32 @@ const unsigned char *imap_credential_key(const struct imap_credential *credentia
 bool imap_credential_is_same(const struct imap_credential *a, const struct imap_credential *b)
 {
 	return CRYPTO_memcmp(a->key, b->key, IMAP_CREDENTIAL_KEY_BYTES) == 0;
+}
+
+static bool is_equal(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool imap_credential_is_owner(const struct imap_credential *credential, struct span username, struct span password)
+{
+	bool is_name = is_equal(imap_credential_username(credential), username);
+	bool is_secret = is_equal(imap_credential_password(credential), password);
+
+	return is_name && is_secret;
+}
+
+void imap_credential_check_owner(const struct imap_credential *is, const struct imap_credential *wanted,
+				 const char *what)
+{
+	if (is != wanted &&
+	    !imap_credential_is_owner(is, imap_credential_username(wanted), imap_credential_password(wanted))) {
+		imap_credential_violated(what);
+	}
+}
+
+void imap_credential_violated(const char *what)
+{
+	gp_log(GP_LOG_ERROR, "account", "%s: the program ends, rather than serve it", what);
+	abort();
 }

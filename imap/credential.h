@@ -27,4 +27,17 @@ struct span imap_credential_password(const struct imap_credential *credential);
 const unsigned char *imap_credential_key(const struct imap_credential *credential);
 bool imap_credential_is_same(const struct imap_credential *a, const struct imap_credential *b);
 
+/* ---- the account invariant: nobody is served from another's session ---- */
+
+/* By user name and password themselves, in constant time: a key that was made wrong does
+ * not vouch for itself. */
+bool imap_credential_is_owner(const struct imap_credential *credential, struct span username, struct span password);
+/* Ends the program, in release builds too, when the two are not of one owner: `what` is
+ * logged. No input leads there, only a defect, and then nothing in memory is to be relied
+ * on (docs/decisions/0021-account-invariant.md). */
+void imap_credential_check_owner(const struct imap_credential *is, const struct imap_credential *wanted,
+				 const char *what);
+/* The end itself, for those who found out otherwise. */
+_Noreturn void imap_credential_violated(const char *what);
+
 #endif

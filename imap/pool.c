@@ -200,12 +200,9 @@ void imap_pool_free(struct imap_pool **pool_ref)
 	assert(pool->n_leases == 0);
 	for (size_t i = 0; i < POOL_BUCKETS; i++) {
 		while (pool->buckets[i]) {
-			struct pool_account *account = pool->buckets[i];
-			if (account->first_session) {
-				pool_session_destroy(account->first_session); /* the last one frees the account */
-			} else {
-				pool_account_release(account);
-			}
+			/* without leases it has a session, and the last one frees the account */
+			assert(pool->buckets[i]->first_session);
+			pool_session_destroy(pool->buckets[i]->first_session);
 		}
 	}
 	gp_timer_stop(&pool->drain_timer);
@@ -575,17 +572,35 @@ void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)
 	lease_free(lease);
 }
 
+/* The invariant of the program: nobody speaks on another's session. */
+void pool_check_owner(const struct imap_lease *lease)
+{
+	const struct imap_session *session = lease->session->session;
+
+	imap_credential_check_owner(imap_session_credential(session), lease->credential,
+				    "a lease holds a session of another credential");
+	if (lease->account != lease->session->account ||
+	    imap_session_endpoint(session) != lease->account->pool->config.endpoint) {
+		imap_credential_violated("a lease holds a session of another account or server");
+	}
+}
+
+const struct imap_credential *imap_lease_credential(const struct imap_lease *lease)
+{
+	return lease->credential;
+}
+
 struct imap_session *imap_lease_session(const struct imap_lease *lease)
 {
-	struct imap_session *session = lease->session->session;
+	const struct imap_selected *selected = imap_session_selected(lease->session->session);
 
-	/* The invariant of the program: nobody speaks on another's session. It is worth
-	 * dying for, in release builds too. */
-	if (!imap_credential_is_same(imap_session_credential(session), lease->credential)) {
-		gp_log(GP_LOG_ERROR, "pool", "a lease holds a session of another credential");
-		abort();
+	pool_check_owner(lease);
+	/* A UID names another message in another mailbox. NULL: the server closed it, and
+	 * refuses what is asked. */
+	if (lease->mailbox && selected->mailbox && strcmp(lease->mailbox, selected->mailbox) != 0) {
+		imap_credential_violated("a lease's session has another mailbox open");
 	}
-	return session;
+	return lease->session->session;
 }
 
 void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)

@@ -81,8 +81,11 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
  * nothing moves on it. Leaves NULL; NULL is a no-op. */
 void imap_lease_end(struct imap_lease **lease, bool is_suspect);
 /* The session of a granted lease, also after its connection was lost (calls then end
- * with GP_LOST). Asserts that it is the lease's own credential's. */
+ * with GP_LOST). The program ends unless it is the lease's own credential's, and has the
+ * lease's mailbox open. */
 struct imap_session *imap_lease_session(const struct imap_lease *lease);
+/* Whose it is; borrowed. */
+const struct imap_credential *imap_lease_credential(const struct imap_lease *lease);
 /* A bulk lease whose holder cannot go on now (true), or can again. */
 void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled);
 /* True when the mailbox was selected for this very lease, or in its turn of the loop, so

@@ -17,7 +17,7 @@ static size_t account_cap(struct pool_account *account)
 
 bool pool_session_is_usable(const struct pool_session *s)
 {
-	return s->is_ready && !s->is_closed && !s->is_retiring && !s->tenant;
+	return s->is_ready && !s->is_closed && !s->is_retiring && !s->tenant && imap_session_is_in_step(s->session);
 }
 
 /* A lease may join those that it has. */

@@ -144,6 +144,8 @@ void pool_room_came_free(struct imap_pool *pool);
 /* Fails every waiting lease of the account. */
 void pool_fail_waiting(struct pool_account *account, const struct gp_error *error);
 void pool_grant(struct imap_lease *lease);
+/* Ends the program when the lease is attached to a session of another account. */
+void pool_check_owner(const struct imap_lease *lease);
 void pool_fail(struct imap_lease *lease, const struct gp_error *error);
 void pool_account_release(struct pool_account *account);
 /* A lease for a tenant: `done` comes as for any other. GP_POOL_FULL at once where there is

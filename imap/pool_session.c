@@ -254,7 +254,8 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
 		return false;
 	}
-	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine);
+	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine) &&
+	       (self->select || imap_session_selected(self->session)->mailbox); /* the server may have closed it */
 }
 
 static void selecting_failed(struct pool_session *self, const struct gp_error *error)
@@ -308,6 +309,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	self->n_alone += lease->is_alone;
 	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
+	pool_check_owner(lease);
 }
 
 static void fail_for_memory(struct pool_session *self, struct imap_lease *lease)
@@ -348,6 +350,17 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 	}
 }
 
+/* What a lease started ends before it does: an answer that came later would go to whoever
+ * has its memory then. The session's own SELECT and NOOP may go on. */
+static void check_nobody_listens(const struct pool_session *self)
+{
+	size_t n_own = (size_t)(self->select != NULL) + (size_t)(self->noop != NULL);
+
+	if (imap_session_n_listening(self->session) > n_own) {
+		imap_credential_violated("a lease ended, and a call that it started still waits for its answer");
+	}
+}
+
 void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bool is_suspect)
 {
 	pool_lease_list_remove(&self->leases, lease);
@@ -362,6 +375,7 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	if (self->leases.n > 0) {
 		return;
 	}
+	check_nobody_listens(self);
 	if (self->is_closed) {
 		gp_timer_start(&self->tick, 0);
 	} else if (is_suspect) {

@@ -549,6 +549,19 @@ size_t imap_session_n_commands(const struct imap_session *session)
 	return session->failed.n + session->queue.n + session->in_flight.n;
 }
 
+bool imap_session_is_in_step(const struct imap_session *session)
+{
+	/* An announced literal that nobody will send closes the session as it is given up. */
+	bool is_left_halfway = session->awaiting && session->awaiting->is_cancelled && session->awaiting->is_streaming;
+
+	return session->state == IMAP_SESSION_READY && session->bye.status == GP_OK && !is_left_halfway;
+}
+
+const struct imap_endpoint *imap_session_endpoint(const struct imap_session *session)
+{
+	return session->endpoint;
+}
+
 uint64_t imap_session_id(const struct imap_session *session)
 {
 	return session->id;

@@ -146,6 +146,15 @@ struct gp_timers *imap_session_timers(const struct imap_session *session);
 const char *imap_session_personal_prefix(const struct imap_session *session);
 /* Commands in flight or in the queue. */
 size_t imap_session_n_commands(const struct imap_session *session);
+/* Commands of others that are not through and have somebody to tell: those that were
+ * cancelled are drained without a word, and what the session asks itself is not counted. */
+size_t imap_session_n_listening(const struct imap_session *session);
+/* Whether it may be given to somebody new: it is READY, and what was cancelled on it is
+ * drained by its own tagged answers. False from the moment on in which the position in
+ * either stream came into doubt, also before `closed` says so. */
+bool imap_session_is_in_step(const struct imap_session *session);
+/* Where it is connected to; borrowed. */
+const struct imap_endpoint *imap_session_endpoint(const struct imap_session *session);
 /* A number for the log. */
 uint64_t imap_session_id(const struct imap_session *session);
 uint64_t imap_session_ready_at_ms(const struct imap_session *session);

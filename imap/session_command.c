@@ -238,6 +238,23 @@ void imap_command_cancel(struct imap_command **command)
 	}
 }
 
+/* What the session asks for itself, behind its login and at its end, has it for `ctx`. */
+static size_t count_listening(const struct imap_session *session, const struct imap_command_list *list)
+{
+	size_t n = 0;
+
+	for (const struct imap_command *command = list->first; command; command = command->next) {
+		n += !command->is_cancelled && command->spec.ctx != session;
+	}
+	return n;
+}
+
+size_t imap_session_n_listening(const struct imap_session *session)
+{
+	return count_listening(session, &session->drafts) + count_listening(session, &session->failed) +
+	       count_listening(session, &session->queue) + count_listening(session, &session->in_flight);
+}
+
 /* ---- how they end ---- */
 
 static void log_end(const struct imap_command *command, const struct imap_result *result)

@@ -31,16 +31,26 @@ class Authority:
             "-keyout", str(self._key), "-out", str(self.certificate),
         )  # fmt: skip
 
-    def issue(self, names: tuple[str, ...] = LOOPBACK_NAMES, *, expired: bool = False) -> ServerCertificate:
-        """names are subjectAltName entries such as DNS:localhost."""
+    def issue(
+        self,
+        names: tuple[str, ...] = LOOPBACK_NAMES,
+        *,
+        expired: bool = False,
+        common_name: str = "Gatepost test server",
+        self_signed: bool = False,
+    ) -> ServerCertificate:
+        """names are subjectAltName entries such as DNS:localhost; none: there is no such extension."""
         self._issued += 1
         stem = self.directory / f"server{self._issued}"
         key, request, leaf = (stem.with_suffix(s) for s in (".key", ".csr", ".crt"))
         _openssl(
             "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
-            "-subj", "/CN=Gatepost test server", "-addext", "subjectAltName=" + ",".join(names),
+            "-subj", f"/CN={common_name}", *(("-addext", "subjectAltName=" + ",".join(names)) if names else ()),
             "-keyout", str(key), "-out", str(request),
         )  # fmt: skip
+        if self_signed:
+            _openssl("x509", "-req", "-in", str(request), "-key", str(key), "-copy_extensions", "copy", "-days", "30", "-out", str(leaf))
+            return ServerCertificate(leaf, key)
         if expired:
             self._issue_expired(request, leaf)
         else:

@@ -100,7 +100,7 @@ class EventStream:
                     self.body = body
             else:
                 self._read_chunks(reader)
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             pass
         with self._changed:
             self.is_ended = True

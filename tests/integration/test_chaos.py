@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from marks import KINDS, run_marks
+from soak import load_program, run_accounts, run_races
 from storm import ServerBroke, run_storm
 
 N_OPERATIONS = 40
@@ -27,3 +29,31 @@ def test_everything_at_once_and_a_kill(binary: Path) -> None:
         assert counts["kills"] == 1 and counts["ChangesFollower changes"] > 50 and counts["EventsFollower created"] > 10
         return
     pytest.skip("Dovecot's own indexes broke, three times")
+
+
+@pytest.fixture
+def load_binary() -> Path:
+    path = load_program(ROOT)
+    if not path.exists():
+        pytest.skip("chaos_load is not built")
+    return path
+
+
+def test_nobody_is_told_anothers_mail(binary: Path, load_binary: Path) -> None:
+    """With fewer sessions than accounts, clients that leave, and connections that are reset."""
+    counts = run_accounts(binary, load_binary, seed_number=1, n_responses=1500, n_accounts=16, n_connections=24)
+    assert counts["foreign"] == counts["wrong"] == 0
+    assert counts["cancels"] >= 150 and counts["resets"] + counts["ends"] >= 15 and counts["fetches"] >= 1500
+
+
+def test_a_uid_is_never_another_message(binary: Path, load_binary: Path) -> None:
+    """While a second client expunges, appends, renames and makes mailboxes anew."""
+    for seed_number in (1, 2, 3):
+        try:
+            counts = run_races(binary, load_binary, seed_number=seed_number, n_fetches=5000)
+        except ServerBroke as error:
+            print(error)
+            continue
+        assert counts["wrong"] == counts["foreign"] == 0 and counts["second client"] > 50
+        return
+    pytest.skip("Dovecot gave a UID twice, three times")

@@ -7,6 +7,7 @@ import imaplib
 import itertools
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from conftest import USERS, StartGateway, tls_options
 from dovecot import Dovecot, Options
 from event_stream import EventStream
 from gateway import Gateway
+from http_client import basic
 from test_changes import MESSAGE, SERVERS
 
 NUMBERS = itertools.count(1)
@@ -57,6 +59,34 @@ def new_mailbox() -> str:
 def open_stream(gateway: Gateway, *mailboxes: str, last_id: str | None = None) -> EventStream:
     query = "&".join(f"mailbox={quote(name, safe='@')}" for name in mailboxes)
     return EventStream(gateway, f"/events?{query}" if query else "/events", "alice", PASSWORD, last_id)
+
+
+def hold(program: Gateway, target: str) -> socket.socket:
+    """A request that nobody reads the answer of."""
+    held = socket.create_connection((program.host, program.port))
+    held.sendall(f"GET {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: {basic('alice', PASSWORD)}\r\n\r\n".encode())
+    return held
+
+
+def test_a_hundred_streams_of_an_account(server: Dovecot, program: Gateway) -> None:
+    """The next one is told, others do not notice, and one that ends makes room."""
+    if server.options.capability is not None:
+        pytest.skip("the cap has nothing to do with the server")
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(hold(program, "/events?mailbox=@inbox")) for _ in range(100)]
+        for one in held:
+            assert one.recv(12) == b"HTTP/1.1 200"
+        client = stack.enter_context(contextlib.closing(program.client("alice", PASSWORD)))
+        refused = client.get("/events?mailbox=@inbox")
+        assert refused.status == 429 and "100" in refused.json()["detail"], refused.body
+        with EventStream(program, "/events", "bob", USERS["bob"]) as other:
+            assert other.ready().status == 200
+        held[0].close()
+        while True:  # the close is seen with one of the loop's next turns
+            with open_stream(program, "@inbox") as again:
+                again.wait(lambda stream=again: stream.status != 0)
+                if again.status == 200:
+                    break
 
 
 def test_every_kind(server: Dovecot, program: Gateway) -> None:

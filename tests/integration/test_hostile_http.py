@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import socket
@@ -52,6 +53,39 @@ def alice(program: Gateway) -> Iterator[Client]:
     client = program.client("alice", PASSWORD)
     yield client
     client.close()
+
+
+# ---- guesses
+
+
+def test_brute_force(start_gateway: StartGateway, server: Dovecot) -> None:
+    """Twenty at once, then no more, whoever asks; the one who was let in before stays in. A name that there is
+    not is told like a wrong password, to the byte."""
+
+    program = start_gateway(*tls_options(server))
+
+    def guess(number: int) -> tuple[int, str | None]:
+        client = program.client("bob", f"guess {number}")
+        reply = client.get("/mailboxes")
+        client.close()
+        return reply.status, reply.header("Retry-After")
+
+    known = program.client("bob", PASSWORD)
+    assert known.get("/mailboxes").status == 200
+    answers = together(*(functools.partial(guess, number) for number in range(24)))
+    assert sorted(status for status, _ in answers) == [401] * 20 + [429] * 4
+    assert all(status == 401 or 0 < int(seconds or 0) <= 60 for status, seconds in answers)
+    assert known.get("/mailboxes").status == 200
+
+    def body(user: str) -> bytes:
+        client = program.client(user, "wrong")
+        reply = client.get("/mailboxes", headers={"X-Request-Id": "same"})
+        client.close()
+        assert reply.status == 401
+        return reply.body
+
+    assert body("alice") == body("carol")
+    known.close()
 
 
 # ---- what does not come to an end

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "tests/support/fault.h"
 
 /* assert() that no build leaves out */
 #define REQUIRE(condition)                                                                                             \
@@ -113,9 +114,12 @@ static void on_stream_write(struct api_exchange *exchange, struct span bytes)
 {
 	struct fake_exchange *fake = fake_of(exchange);
 
+	unsigned depth = fault_pause();
+
 	REQUIRE(bytes.len <= on_stream_room(exchange));
 	REQUIRE(exchange->method != API_HEAD);
 	REQUIRE(gp_buffer_append(&fake->body, bytes) == GP_OK);
+	fault_resume(depth);
 }
 
 static void on_stream_end(struct api_exchange *exchange, bool is_complete)
@@ -219,6 +223,13 @@ void fake_exchange_set_body(struct fake_exchange *fake, struct span body)
 	fake->exchange.body = fake->blocks[2];
 }
 
+void fake_exchange_set_client(struct fake_exchange *fake, struct span address)
+{
+	free_span(fake->blocks[3]);
+	fake->blocks[3] = copy_exactly(address);
+	fake->exchange.client = fake->blocks[3];
+}
+
 void fake_exchange_set_upload(struct fake_exchange *fake, int64_t len)
 {
 	fake->exchange.is_upload = true;
@@ -235,7 +246,9 @@ size_t fake_exchange_send(struct fake_exchange *fake, struct span bytes)
 		struct span piece = copy_exactly(span_slice(bytes, n_sent, fake->upload_credit));
 		fake->upload_credit -= piece.len;
 		n_sent += piece.len;
+		fault_enter();
 		fake->upload_events->data(fake->upload_ctx, piece);
+		fault_leave();
 		free_span(piece);
 	}
 	return fake->is_replied ? bytes.len : n_sent;
@@ -247,7 +260,9 @@ void fake_exchange_end_upload(struct fake_exchange *fake)
 	fake->is_upload_ended = true;
 	if (!fake->is_replied) {
 		REQUIRE(fake->is_upload_begun);
+		fault_enter();
 		fake->upload_events->end(fake->upload_ctx);
+		fault_leave();
 	}
 }
 
@@ -293,7 +308,9 @@ void fake_exchange_take(struct fake_exchange *fake, size_t len)
 
 	fake->n_taken += len < unread ? len : unread;
 	if (!fake->is_replied && fake->events && fake->events->room) {
+		fault_enter();
 		fake->events->room(fake->events_ctx);
+		fault_leave();
 	}
 }
 
@@ -303,7 +320,9 @@ void fake_exchange_leave(struct fake_exchange *fake)
 		void (*gone)(void *ctx) = fake->exchange.gone;
 		void *ctx = fake->exchange.gone_ctx;
 		fake->exchange.gone = NULL;
+		fault_enter();
 		gone(ctx);
+		fault_leave();
 	}
 	fake->is_gone = true;
 }

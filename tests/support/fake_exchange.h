@@ -26,7 +26,7 @@ struct fake_exchange {
 
 	struct fake_header headers[FAKE_MAX_HEADERS];
 	size_t n_headers;
-	struct span blocks[3]; /* own: method, target, body */
+	struct span blocks[4]; /* own: method, target, body, client */
 
 	/* what was answered */
 	bool is_replied;  /* reply() or stream_end() came */
@@ -54,6 +54,8 @@ void fake_exchange_deinit(struct fake_exchange *fake);
 /* `name` is borrowed, `value` copied. */
 void fake_exchange_add_header(struct fake_exchange *fake, const char *name, const char *value);
 void fake_exchange_set_body(struct fake_exchange *fake, struct span body);
+/* The address of the client: "\xC0\0\2\1" and the like. */
+void fake_exchange_set_client(struct fake_exchange *fake, struct span address);
 /* Authorization: Basic for demo:demo. */
 void fake_exchange_login(struct fake_exchange *fake);
 

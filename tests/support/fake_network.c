@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "tests/support/fault.h"
 
 #define MAX_TRANSPORTS 4096
 #define MAX_BYTES ((size_t)256 << 20)
@@ -25,9 +26,12 @@ struct fake_transport {
 	char **tags;              /* own, each own: passed by fake_expect() */
 	size_t n_tags, n_answered;
 	size_t n_writes, n_unsent;
+	size_t index;
 	bool is_held; /* the network takes nothing */
 	bool is_connected, is_ended, is_closed, wants_tls, is_secured, is_paused;
 	struct gp_timer resume;
+	struct gp_timer failure; /* a fault: `closed` comes */
+	enum gp_status failure_status;
 };
 
 struct fake_network {
@@ -35,6 +39,8 @@ struct fake_network {
 	struct gp_timers timers;
 	struct fake_transport **transports; /* own, each own */
 	size_t n_transports, split;
+	fake_tap_fn tap; /* may be NULL */
+	void *tap_ctx;   /* borrow */
 	bool open_fails;
 	bool is_delivering; /* an event or a timer is running */
 };
@@ -58,18 +64,53 @@ static void must(enum gp_status status)
 	}
 }
 
+/* From the loop, as everything. */
+static void fail_later(struct fake_transport *transport, enum gp_status status)
+{
+	transport->failure_status = status;
+	gp_timer_start(&transport->failure, 0);
+}
+
+static void tap(struct fake_transport *transport, bool is_to_server, struct span bytes)
+{
+	if (transport->network->tap && bytes.len > 0) {
+		transport->network->tap(transport->network->tap_ctx, transport->index, is_to_server, bytes);
+	}
+}
+
+/* What the server gets of what is written: nothing, when its connection is about to end. */
+static struct span that_arrives(struct fake_transport *transport, struct span bytes)
+{
+	size_t n_passes;
+
+	if (transport->is_ended || gp_timer_is_running(&transport->failure)) {
+		return SPAN_LIT("");
+	}
+	if (fault_strikes(FAULT_WRITE)) {
+		fail_later(transport, GP_LOST);
+		return SPAN_LIT("");
+	}
+	if (fault_cuts(FAULT_CUT_UP, bytes.len, &n_passes)) {
+		fail_later(transport, GP_LOST);
+		return span_slice(bytes, 0, n_passes);
+	}
+	return bytes;
+}
+
 static void op_write(struct imap_transport *base, struct span bytes)
 {
 	struct fake_transport *transport = from_base(base);
+	unsigned depth = fault_pause();
 
 	if (!transport->is_connected || (transport->wants_tls && !transport->is_secured)) {
 		fail_msg("write() before the transport was ready for it");
 	}
 	transport->n_writes++;
-	transport->n_unsent += transport->is_held || transport->is_ended ? bytes.len : 0;
-	if (!transport->is_ended) {
-		must(gp_buffer_append(&transport->written, bytes));
-	}
+	struct span arrives = that_arrives(transport, bytes);
+	transport->n_unsent += transport->is_held ? bytes.len : bytes.len - arrives.len;
+	must(gp_buffer_append(&transport->written, arrives));
+	tap(transport, true, arrives);
+	fault_resume(depth);
 }
 
 static void op_start_tls(struct imap_transport *base)
@@ -103,6 +144,7 @@ static void op_close(struct imap_transport *base)
 
 	transport->is_closed = true;
 	gp_timer_stop(&transport->resume);
+	gp_timer_stop(&transport->failure);
 }
 
 static const struct imap_transport_ops ops = {
@@ -126,21 +168,58 @@ static void enter(struct fake_network *network)
 		fail_msg("the fake network was driven from within an event");
 	}
 	network->is_delivering = true;
+	fault_enter();
 }
 
 static void leave(struct fake_network *network)
 {
 	network->is_delivering = false;
+	fault_leave();
+}
+
+static void tell_end(struct fake_transport *transport, enum gp_status status, const char *text)
+{
+	struct gp_error error;
+
+	gp_error_clear(&error);
+	gp_error_set(&error, status, "%s", text);
+	transport->is_ended = true;
+	transport->base.events->closed(transport->base.ctx, &error);
+}
+
+static void on_failure(struct gp_timer *timer)
+{
+	struct fake_transport *transport = timer->ctx;
+
+	if (is_live(transport)) {
+		tell_end(transport, transport->failure_status, "a fault on purpose");
+	}
 }
 
 /* A reader may pause or close in the middle of what is fed. */
 static void deliver(struct fake_transport *transport, struct span bytes)
 {
-	if (!is_live(transport)) {
+	size_t n_passes;
+
+	if (!is_live(transport) || gp_timer_is_running(&transport->failure)) {
 		return;
 	}
+	unsigned depth = fault_pause();
 	if (transport->is_paused) {
 		must(gp_buffer_append(&transport->pending, bytes));
+		fault_resume(depth);
+		return;
+	}
+	if (fault_strikes(FAULT_READ)) {
+		bytes = SPAN_LIT("");
+		fail_later(transport, GP_LOST);
+	} else if (fault_cuts(FAULT_CUT_DOWN, bytes.len, &n_passes)) {
+		bytes = span_slice(bytes, 0, n_passes);
+		fail_later(transport, GP_LOST);
+	}
+	tap(transport, false, bytes);
+	if (bytes.len == 0) {
+		fault_resume(depth);
 		return;
 	}
 	/* A copy on the heap, exactly as long as the piece: a reader that keeps or
@@ -151,21 +230,48 @@ static void deliver(struct fake_transport *transport, struct span bytes)
 		return;
 	}
 	memcpy(copy, bytes.ptr, bytes.len);
+	fault_resume(depth);
 	transport->base.events->received(transport->base.ctx, span_make(copy, bytes.len));
+	depth = fault_pause();
 	free(copy);
+	fault_resume(depth);
 }
 
 static void on_resume(struct gp_timer *timer)
 {
 	struct fake_transport *transport = timer->ctx;
 	size_t len;
+	unsigned depth = fault_pause();
 	char *bytes = gp_buffer_take(&transport->pending, &len);
 
+	fault_resume(depth);
 	if (bytes) {
 		deliver(transport, span_make(bytes, len));
 	}
 	free(bytes);
 }
+
+/* How an attempt to connect fails; GP_OK: it does not. */
+static enum gp_status fate(void)
+{
+	static const struct {
+		enum fault_kind kind;
+		enum gp_status status;
+	} fates[] = {{FAULT_CONNECT, GP_REFUSED},
+		     {FAULT_NAME, GP_RESOLVE},
+		     {FAULT_HANDSHAKE, GP_TLS},
+		     {FAULT_SLOW_CONNECT, GP_CONNECT_TIMEOUT}};
+	enum gp_status status = GP_OK;
+
+	for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
+		status = fault_strikes(fates[i].kind) ? fates[i].status : status;
+	}
+	return status;
+}
+
+static struct fake_transport *new_transport(struct fake_network *network, const struct imap_endpoint *endpoint,
+					    uint64_t connect_timeout_ms, const struct imap_transport_events *events,
+					    void *ctx);
 
 static struct imap_transport *op_open(struct imap_network *base, const struct imap_endpoint *endpoint,
 				      uint64_t connect_timeout_ms, const struct imap_transport_events *events,
@@ -173,26 +279,42 @@ static struct imap_transport *op_open(struct imap_network *base, const struct im
 {
 	struct fake_network *network = (struct fake_network *)(void *)base;
 
-	if (network->open_fails) {
+	if (network->open_fails || fault_strikes(FAULT_OPEN)) {
 		return NULL;
 	}
-	if (network->n_transports == MAX_TRANSPORTS) {
-		fail_msg("more than %d transports were opened", MAX_TRANSPORTS);
+	unsigned depth = fault_pause();
+	struct fake_transport *transport = new_transport(network, endpoint, connect_timeout_ms, events, ctx);
+	enum gp_status status = fate();
+	if (status != GP_OK) {
+		transport->failure_status = status;
+		gp_timer_start(&transport->failure, status == GP_CONNECT_TIMEOUT ? connect_timeout_ms : 0);
 	}
+	fault_resume(depth);
+	return &transport->base;
+}
+
+static struct fake_transport *new_transport(struct fake_network *network, const struct imap_endpoint *endpoint,
+					    uint64_t connect_timeout_ms, const struct imap_transport_events *events,
+					    void *ctx)
+{
 	struct fake_transport *transport = calloc(1, sizeof *transport);
-	if (!transport) {
-		return NULL;
+
+	if (!transport || network->n_transports == MAX_TRANSPORTS) {
+		fail_msg("more than %d transports were opened, or no memory", MAX_TRANSPORTS);
+		abort();
 	}
 	transport->base = (struct imap_transport){.ops = &ops, .events = events, .ctx = ctx};
 	transport->network = network;
 	transport->endpoint = endpoint;
 	transport->connect_timeout_ms = connect_timeout_ms;
+	transport->index = network->n_transports;
 	gp_buffer_init(&transport->written, MAX_BYTES);
 	gp_buffer_init(&transport->taken, MAX_BYTES);
 	gp_buffer_init(&transport->pending, MAX_BYTES);
 	gp_timer_init(&transport->resume, &network->timers, on_resume, transport);
+	gp_timer_init(&transport->failure, &network->timers, on_failure, transport);
 	network->transports[network->n_transports++] = transport;
-	return &transport->base;
+	return transport;
 }
 
 /* ---- the network and the clock ---- */
@@ -284,6 +406,12 @@ void fake_turn(struct fake_network *network, uint64_t ms)
 void fake_set_split(struct fake_network *network, size_t n)
 {
 	network->split = n;
+}
+
+void fake_set_tap(struct fake_network *network, fake_tap_fn tap_fn, void *ctx)
+{
+	network->tap = tap_fn;
+	network->tap_ctx = ctx;
 }
 
 void fake_set_open_fails(struct fake_network *network, bool fails)
@@ -394,6 +522,16 @@ bool fake_is_closed(const struct fake_transport *transport)
 	return transport->is_closed;
 }
 
+bool fake_is_live(const struct fake_transport *transport)
+{
+	return is_live(transport) && !gp_timer_is_running(&transport->failure);
+}
+
+bool fake_is_connected(const struct fake_transport *transport)
+{
+	return transport->is_connected;
+}
+
 bool fake_wants_tls(const struct fake_transport *transport)
 {
 	return transport->wants_tls && !transport->is_secured;
@@ -418,6 +556,9 @@ uint64_t fake_connect_timeout_ms(const struct fake_transport *transport)
 
 void fake_connect(struct fake_transport *transport)
 {
+	if (!is_live(transport) && fault_has_struck()) {
+		return; /* a script that does not know it yet */
+	}
 	if (!is_live(transport) || transport->is_connected) {
 		fail_msg("fake_connect() on a transport that is connected or closed");
 	}
@@ -430,6 +571,9 @@ void fake_connect(struct fake_transport *transport)
 
 void fake_secure(struct fake_transport *transport)
 {
+	if (!is_live(transport) && fault_has_struck()) {
+		return;
+	}
 	if (!is_live(transport) || !fake_wants_tls(transport)) {
 		fail_msg("fake_secure() without start_tls()");
 	}
@@ -444,6 +588,9 @@ void fake_feed_bytes(struct fake_transport *transport, struct span bytes)
 {
 	struct fake_network *network = transport->network;
 
+	if (!is_live(transport) && fault_has_struck()) {
+		return;
+	}
 	if (!transport->is_connected) {
 		fail_msg("fake_feed() before fake_connect()");
 	}
@@ -503,16 +650,11 @@ void fake_reply(struct fake_transport *transport, const char *script)
 
 void fake_end(struct fake_transport *transport, enum gp_status status, const char *text)
 {
-	struct gp_error error;
-
 	if (!is_live(transport)) {
 		return;
 	}
-	gp_error_clear(&error);
-	gp_error_set(&error, status, "%s", text);
-	transport->is_ended = true;
 	enter(transport->network);
-	transport->base.events->closed(transport->base.ctx, &error);
+	tell_end(transport, status, text);
 	leave(transport->network);
 	fake_turn(transport->network, 0);
 }

@@ -27,6 +27,8 @@
  * that is left as text. A test that ends with something unread was not careful:
  * fake_expect_nothing() says that there is nothing.
  *
+ * It can be made to fail by itself: tests/support/fault.h.
+ *
  * Lifetimes: a struct fake_transport stays until fake_network_free(), also after both
  * sides closed it. Failures are cmocka's (fail_msg).
  */
@@ -58,6 +60,10 @@ void fake_set_split(struct fake_network *network, size_t n);
 /* From now on open() answers NULL (memory ended), or works again. */
 void fake_set_open_fails(struct fake_network *network, bool fails);
 
+/* Sees all bytes that arrive, at either end, on the transport with this index. */
+typedef void (*fake_tap_fn)(void *ctx, size_t index, bool is_to_server, struct span bytes);
+void fake_set_tap(struct fake_network *network, fake_tap_fn tap, void *ctx);
+
 /* ---- transports, in the order they were opened ---- */
 
 size_t fake_n_opened(const struct fake_network *network);
@@ -79,6 +85,8 @@ void fake_expect_nothing(struct fake_transport *transport);
 /* How many calls of write() there were. */
 size_t fake_n_writes(const struct fake_transport *transport);
 bool fake_is_closed(const struct fake_transport *transport); /* by close() */
+bool fake_is_live(const struct fake_transport *transport);   /* not closed, not ended, and not about to */
+bool fake_is_connected(const struct fake_transport *transport);
 bool fake_wants_tls(const struct fake_transport *transport); /* start_tls() came, fake_secure() did not yet */
 bool fake_is_paused(const struct fake_transport *transport);
 const struct imap_endpoint *fake_endpoint(const struct fake_transport *transport);

@@ -258,7 +258,7 @@ void loopback_end(struct loopback *self)
 	uv_close((uv_handle_t *)&self->listener, NULL);
 	imap_tcp_network_free(&self->network);
 	uv_run(&self->loop, UV_RUN_DEFAULT);
-	assert_int_equal(self->pump.timers.n_heap, 0);
+	assert_int_equal(self->pump.timers.n_running, 0);
 	uv_timers_deinit(&self->pump);
 	uv_run(&self->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&self->loop), 0);

@@ -78,10 +78,22 @@ static void print_diff(struct span expected, struct span actual)
 	free(b.items);
 }
 
+static bool (*excuse)(void);
+static jmp_buf *refuge;
+
+void check_set_excuse(bool (*is_excused)(void), jmp_buf *there)
+{
+	excuse = is_excused;
+	refuge = there;
+}
+
 void check_fail(struct span expected, struct span actual, const char *format, ...)
 {
 	va_list args;
 
+	if (excuse && excuse()) {
+		longjmp(*refuge, 1);
+	}
 	printf("    ");
 	va_start(args, format);
 	vprintf(format, args);

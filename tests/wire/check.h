@@ -5,6 +5,7 @@
 #define GP_TESTS_WIRE_CHECK_H
 
 #include <jansson.h>
+#include <setjmp.h>
 #include <stdbool.h>
 
 #include "base/span.h"
@@ -13,6 +14,9 @@
  * lines with "-" (expected) and "+" (actual); NIL: none. */
 void check_fail(struct span expected, struct span actual, const char *format, ...)
 	__attribute__((format(printf, 3, 4), noreturn));
+/* From now on check_fail() goes there, without a word, when `is_excused` says so. NULL:
+ * never. */
+void check_set_excuse(bool (*is_excused)(void), jmp_buf *there);
 /* The bytes are the same; else fails. */
 void check_bytes(const char *what, struct span expected, struct span actual);
 /* `PATH OP VALUE` on a JSON text; see README.md. */

@@ -1,5 +1,6 @@
 /*
- * Runs scripts that hold both ends of the program: wire_run SCRIPT…
+ * Runs scripts that hold both ends of the program: wire_run COMMON SCRIPT…
+ * With --faults first, each case is disturbed again and again: faults.h.
  *
  * Each case runs in a process of its own, three times: with the server's answers
  * whole, a byte at a time, and in random pieces. One line for each case; a failure
@@ -16,12 +17,14 @@
 #include <unistd.h>
 
 #include "api/hub.h"
+#include "api/json.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
 #include "tests/wire/check.h"
-#include "tests/wire/script.h"
-#include "tests/wire/world.h"
+#include "tests/wire/fault_memory.h"
+#include "tests/wire/faults.h"
+#include "tests/wire/run.h"
 
 /* Where a case is; shared with the parent, which tells it if the case dies. */
 struct progress {
@@ -33,13 +36,6 @@ static struct progress *progress;
 
 static const char *const split_names[] = {
 	[WORLD_WHOLE] = "answers whole", [WORLD_BYTES] = "a byte at a time", [WORLD_RANDOM] = "random pieces"};
-
-/* A case as it runs. */
-struct run {
-	struct world world;
-	const struct script_case *test; /* borrow */
-	size_t at;                      /* the next line */
-};
 
 /* ---- reading lines ---- */
 
@@ -191,6 +187,10 @@ static void request(struct run *run, size_t number, const char *text)
 	while ((line = next_detail(run))) {
 		if (span_starts_with(span_of(line->text), "as ")) {
 			user = line->text + 3;
+		} else if (span_starts_with(span_of(line->text), "from ")) {
+			char *address = script_unescape(line->text + 5, &len);
+			fake_exchange_set_client(exchange, span_make(address, len));
+			free(address);
 		} else if (line->text[0] == '=') {
 			body = line->text + 1 + strspn(line->text + 1, " ");
 			fake_exchange_set_body(exchange, span_of(line->text + 1 + strspn(line->text + 1, " ")));
@@ -404,6 +404,25 @@ static void send_base64(struct world *world, size_t number, const char *text)
 	gp_buffer_deinit(&encoded);
 }
 
+/* "S-repeat: N TEXT": N times, at once however answers are split, or it would take minutes. */
+static void send_repeated(struct world *world, size_t number, const char *text)
+{
+	struct gp_buffer bytes;
+	size_t n = read_number(&text), len;
+	char *piece = script_unescape(text, &len);
+
+	gp_buffer_init(&bytes, 64 * GP_MIB);
+	for (size_t i = 0; i < n; i++) {
+		if (gp_buffer_append(&bytes, span_make(piece, len)) != GP_OK) {
+			script_die("line %d: too much", progress->line);
+		}
+	}
+	world_flush(world);
+	fake_feed_bytes(world_connection(world, number)->transport, gp_buffer_span(&bytes));
+	gp_buffer_deinit(&bytes);
+	free(piece);
+}
+
 static enum gp_status status_named(const char *name)
 {
 	for (int status = 0; status <= GP_UIDVALIDITY; status++) {
@@ -432,6 +451,8 @@ static bool serve(struct run *run, const char *text)
 		send_line(world, n, text, "");
 	} else if (is_directive(&text, "S", "-pattern:", &n)) {
 		send_pattern(world, n, text);
+	} else if (is_directive(&text, "S", "-repeat:", &n)) {
+		send_repeated(world, n, text);
 	} else if (is_directive(&text, "S", "-base64:", &n)) {
 		send_base64(world, n, text);
 	} else if (is_directive(&text, "S", "-connect", &n)) {
@@ -550,6 +571,38 @@ static void client_sends(struct run *run, size_t number, const char *text)
 	world_advance(&run->world, 0);
 }
 
+/* "wants N": how many bytes of the body may come now. */
+static void expect_credit(struct run *run, size_t number, const char *text)
+{
+	world_flush(&run->world);
+	size_t credit = world_requested(&run->world, number)->exchange->upload_credit;
+
+	if (credit != read_number(&text)) {
+		check_fail(SPAN_NIL, SPAN_NIL, "%zu bytes of the body are wanted", credit);
+	}
+}
+
+bool run_send_wanted(struct run *run, struct world_request *request)
+{
+	struct fake_exchange *exchange = request->exchange;
+	struct span rest = span_from(exchange->blocks[2], request->n_sent);
+
+	if (!exchange->exchange.is_upload || exchange->is_upload_ended || exchange->is_replied ||
+	    !exchange->is_upload_begun) {
+		return false;
+	}
+	size_t n = exchange->upload_credit < rest.len ? exchange->upload_credit : rest.len;
+	if (n == 0 && rest.len > 0) {
+		return false;
+	}
+	request->n_sent += fake_exchange_send(exchange, span_slice(rest, 0, n));
+	if (request->n_sent == exchange->blocks[2].len) {
+		fake_exchange_end_upload(exchange);
+	}
+	world_advance(&run->world, 0);
+	return true;
+}
+
 static void client_takes(struct run *run, size_t number, const char *text)
 {
 	world_flush(&run->world);
@@ -570,6 +623,8 @@ static bool change(struct run *run, const char *text)
 		client_leaves(run, n);
 	} else if (is_directive(&text, "send", "", &n)) {
 		client_sends(run, n, text);
+	} else if (is_directive(&text, "wants", "", &n)) {
+		expect_credit(run, n, text);
 	} else if (is_directive(&text, "take", "", &n)) {
 		client_takes(run, n, text);
 	} else if (is_directive(&text, "pool", "", &n)) {
@@ -617,14 +672,29 @@ static void run_line(struct run *run, const struct script_line *line)
 	}
 }
 
+void run_begin(struct run *run, const struct script_case *test, enum world_split split, uint64_t seed)
+{
+	*run = (struct run){.test = test};
+	progress->split = split;
+	world_init(&run->world, split, seed);
+}
+
+bool run_next(struct run *run)
+{
+	if (run->at == run->test->n_lines) {
+		return false;
+	}
+	run->at++;
+	run_line(run, &run->test->lines[run->at - 1]);
+	return true;
+}
+
 static void run_case(const struct script_case *test, enum world_split split, uint64_t seed)
 {
-	struct run run = {.test = test};
+	struct run run;
 
-	progress->split = split;
-	world_init(&run.world, split, seed);
-	while (run.at < test->n_lines) {
-		run_line(&run, &test->lines[run.at++]);
+	run_begin(&run, test, split, seed);
+	while (run_next(&run)) {
 	}
 	world_open(&run.world);
 	world_close(&run.world);
@@ -674,17 +744,31 @@ static bool test_case(struct script *script, const struct script_case *test, con
 	return false;
 }
 
-static int run_script(const char *common, const char *path)
+/* Is it to be run? */
+static bool is_chosen(const struct script_case *test, bool with_faults)
 {
+	static size_t n_seen;
 	const char *only = getenv("WIRE_CASE");
+	const char *stride = with_faults ? getenv("FAULTS_STRIDE") : NULL;
+
+	if (stride && n_seen++ % strtoul(stride, NULL, 10) != 0) {
+		return false;
+	}
+	return (!only || strstr(test->name, only)) && (!with_faults || faults_has_place(test));
+}
+
+static int run_script(const char *common, const char *path, bool with_faults)
+{
 	struct script script;
 	int n_failed = 0;
 
 	script_read(&script, common, path);
 	for (size_t i = 0; i < script.n_cases; i++) {
-		if (!only || strstr(script.cases[i].name, only)) {
-			n_failed += !test_case(&script, &script.cases[i], path);
+		if (!is_chosen(&script.cases[i], with_faults)) {
+			continue;
 		}
+		n_failed += with_faults ? !faults_test_case(&script.cases[i], path)
+					: !test_case(&script, &script.cases[i], path);
 	}
 	script_free(&script);
 	return n_failed;
@@ -692,19 +776,21 @@ static int run_script(const char *common, const char *path)
 
 int main(int argc, char **argv)
 {
-	int n_failed = 0;
+	int n_failed = 0, first = argc > 1 && strcmp(argv[1], "--faults") == 0 ? 2 : 1;
 
-	if (argc < 3) {
-		script_die("usage: wire_run COMMON SCRIPT…");
+	if (argc < first + 2) {
+		script_die("usage: wire_run [--faults] COMMON SCRIPT…");
 	}
+	fault_memory_init();
 	progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (progress == MAP_FAILED) {
 		script_die("no memory that is shared");
 	}
 	gp_log_setup(getenv("WIRE_LOG") ? GP_LOG_DEBUG : GP_LOG_ERROR, GP_LOG_TEXT);
 	mail_init();
-	for (int i = 2; i < argc; i++) {
-		n_failed += run_script(argv[1], argv[i]);
+	api_json_init();
+	for (int i = first + 1; i < argc; i++) {
+		n_failed += run_script(argv[first], argv[i], first > 1);
 	}
 	munmap(progress, sizeof *progress);
 	return n_failed > 0;

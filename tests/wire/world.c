@@ -5,7 +5,9 @@
 
 #include "api/hub.h"
 #include "api/idempotency.h"
+#include "api/throttle.h"
 #include "base/limits.h"
+#include "tests/support/fault.h"
 #include "tests/wire/check.h"
 #include "tests/wire/script.h"
 
@@ -78,6 +80,7 @@ void world_open(struct world *world)
 				      .work = fake_work,
 				      .work_ctx = &world->work_ms,
 				      .idempotency = api_idempotency_new(fake_timers(world->network)),
+				      .throttle = api_throttle_new(fake_timers(world->network), no_random),
 				      .upstream_name = "imap.test"};
 	world->hubs = api_hubs_new(&world->app);
 	world->app.hubs = world->hubs;
@@ -121,12 +124,21 @@ void world_close(struct world *world)
 	for (size_t i = 1; i <= fake_n_opened(world->network); i++) {
 		world_expect_nothing(world, i);
 	}
+	world_end(world);
+}
+
+void world_end(struct world *world)
+{
+	for (size_t i = 0; i < WORLD_MAX_REQUESTS; i++) {
+		world_request_free(&world->requests[i]);
+	}
 	check_pool(world, false);
 	world_advance(world, AFTERWARDS_MS);
 	check_pool(world, true);
 	api_hubs_free(&world->hubs);
 	imap_pool_free(&world->pool);
 	api_idempotency_free(&world->app.idempotency);
+	api_throttle_free(&world->app.throttle);
 	fake_network_free(&world->network);
 	for (size_t i = 0; i < WORLD_MAX_CONNECTIONS; i++) {
 		gp_buffer_deinit(&world->connections[i].unread);
@@ -474,8 +486,11 @@ void world_request(struct world *world, size_t number, struct fake_exchange *exc
 	}
 	world_request_free(request);
 	request->exchange = exchange;
+	request->ordinal = world->n_requests++;
 	exchange->exchange.started_us = now_us();
+	fault_enter();
 	api_handle(&world->app, &exchange->exchange);
+	fault_leave();
 	world_advance(world, 0);
 }
 

@@ -35,6 +35,7 @@ struct world_connection {
 struct world_request {
 	struct fake_exchange *exchange; /* own; NULL: none, or it was left */
 	size_t n_sent;                  /* bytes of an upload */
+	size_t ordinal;                 /* 0 for the first of the case */
 	bool is_settled;                /* its end was expected and came */
 };
 
@@ -58,6 +59,7 @@ struct world {
 
 	struct world_connection connections[WORLD_MAX_CONNECTIONS];
 	struct world_request requests[WORLD_MAX_REQUESTS];
+	size_t n_requests;                                    /* that there were */
 	struct world_variable variables[WORLD_MAX_VARIABLES]; /* of the IMAP tags ("$1") and of replies ("${next}") */
 	size_t n_variables;
 };
@@ -67,6 +69,9 @@ void world_open(struct world *world);
 /* All is settled and read, nothing is leased; then the clock runs until every session
  * has gone for want of use. */
 void world_close(struct world *world);
+/* Nothing is leased and no body held; then as in world_close(). What was exchanged is not
+ * looked at. */
+void world_end(struct world *world);
 void world_advance(struct world *world, uint64_t ms);
 
 /* NULL when there is none. */

@@ -24,6 +24,7 @@ struct imap_call {
 static struct {
 	struct imap_lease lease;
 	bool is_lease_asked, is_lease_held, is_last_end_suspect, is_start_failing;
+	const struct imap_credential *credential; /* borrow: the last lease's */
 	char lease_mailbox[64];
 	bool is_lease_write;
 	unsigned n_leases;
@@ -46,6 +47,7 @@ struct imap_lease *imap_lease_start(struct imap_pool *pool, const struct imap_le
 	}
 	fake_pool.lease = (struct imap_lease){done, ctx};
 	fake_pool.is_lease_asked = true;
+	fake_pool.credential = spec->credential;
 	fake_pool.is_lease_write = spec->is_write;
 	fake_pool.n_leases++;
 	snprintf(fake_pool.lease_mailbox, sizeof fake_pool.lease_mailbox, "%.*s", SPAN_ARGS(spec->mailbox));
@@ -67,6 +69,13 @@ struct imap_session *imap_lease_session(const struct imap_lease *lease)
 {
 	assert(lease == &fake_pool.lease && fake_pool.is_lease_held);
 	return (struct imap_session *)&fake_pool;
+}
+
+/* Whose it was asked for. */
+const struct imap_credential *imap_lease_credential(const struct imap_lease *lease)
+{
+	assert(lease == &fake_pool.lease);
+	return fake_pool.credential;
 }
 
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease)

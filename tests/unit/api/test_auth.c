@@ -9,6 +9,7 @@
 
 #include "api/auth.h"
 #include "support/fake_exchange.h"
+#include "tests/unit/strict_end.h"
 
 static void basic(void **state)
 {
@@ -113,12 +114,73 @@ static void credential(void **state)
 	fake_exchange_deinit(&fake);
 }
 
+struct answer {
+	struct api_exchange *exchange;
+	struct imap_credential *credential;
+};
+
+static void give_answer(void *ctx)
+{
+	struct answer *answer = ctx;
+
+	api_auth_check_owner(answer->exchange, answer->credential);
+}
+
+/* The last look before an answer goes out is at the request itself. */
+static void whose_answer(void **state)
+{
+	static const char *const others[][2] = {{"demo", "Demo"}, {"dem", "o:demo"}, {"ann", "demo"}};
+	struct imap_credential *own = NULL;
+	struct fake_exchange fake, nobody;
+	(void)state;
+
+	fake_exchange_init(&fake, "GET", "/");
+	fake_exchange_login(&fake);
+	fake_exchange_init(&nobody, "GET", "/");
+	assert_int_equal(imap_credential_new(SPAN_LIT("demo"), SPAN_LIT("demo"), &own), GP_OK);
+	api_auth_check_owner(&fake.exchange, own);
+	expect_abort(give_answer, &(struct answer){&nobody.exchange, own});
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		struct imap_credential *other = NULL;
+		assert_int_equal(imap_credential_new(span_of(others[i][0]), span_of(others[i][1]), &other), GP_OK);
+		expect_abort(give_answer, &(struct answer){&fake.exchange, other});
+		imap_credential_unref(&other);
+	}
+	imap_credential_unref(&own);
+	fake_exchange_deinit(&nobody);
+	fake_exchange_deinit(&fake);
+}
+
+/* It decodes, but is longer than any server's. */
+static void too_long(void **state)
+{
+	struct imap_credential *made = NULL;
+	struct gp_error error = {0};
+	struct fake_exchange fake;
+	char text[10 + 4 * 400 + 1];
+	(void)state;
+
+	memcpy(text, "Basic YTph", 10); /* a:a, then "aaa" for each further quad */
+	for (size_t i = 0; i < 400; i++) {
+		memcpy(text + 10 + 4 * i, "YWFh", 4);
+	}
+	text[sizeof text - 1] = '\0';
+	fake_exchange_init(&fake, "GET", "/");
+	fake_exchange_add_header(&fake, "Authorization", text);
+	assert_int_equal(api_auth_credential(&fake.exchange, &made, &error), GP_AUTH);
+	assert_null(made);
+	assert_string_equal(error.text, "the user name or password is too long");
+	fake_exchange_deinit(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(basic),
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(credential),
+		cmocka_unit_test(whose_answer),
+		cmocka_unit_test(too_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

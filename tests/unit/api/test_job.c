@@ -85,8 +85,9 @@ static struct probe_job *begin(struct fake_exchange *fake)
 	gp_timers_init(&timers);
 	fake_pool.selected.uidvalidity = 5;
 	fake_exchange_init(fake, "GET", "/messages/7");
+	fake_exchange_login(fake);
 	fake->exchange.app = &app;
-	assert_int_equal(imap_credential_new(SPAN_LIT("u"), SPAN_LIT("p"), &credential), GP_OK);
+	assert_int_equal(imap_credential_new(SPAN_LIT("demo"), SPAN_LIT("demo"), &credential), GP_OK);
 	struct probe_job *self = api_job_new(&app, &fake->exchange, &no_target, credential, sizeof *self, &handler);
 	assert_non_null(self);
 	return self;

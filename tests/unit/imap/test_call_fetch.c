@@ -254,6 +254,59 @@ static void test_sections(void **state)
 	play_scripts(scripts);
 }
 
+/* What Dovecot says of a message that is gone by the time it gets there. */
+#define GHOST "* 1 FETCH (UID 4 RFC822.SIZE 0 ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) BODY[HEADER] NIL)\r\n"
+#define GHOST_COMMAND "UID FETCH 4 (UID RFC822.SIZE ENVELOPE BODY.PEEK[HEADER])"
+
+static const struct fetch_case in_doubt = {
+	.uids = "4", .items = IMAP_ITEM_SIZE | IMAP_ITEM_ENVELOPE, .section = "HEADER"};
+
+static void test_rows_in_doubt(void **state)
+{
+	static const struct script scripts[] = {
+		{.name = "gone: never told",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &in_doubt,
+		 .steps = {C(GHOST_COMMAND), S(GHOST "* 1 EXPUNGE\r\n$ OK [EXPUNGEISSUED] some\r\n"), C(GHOST_COMMAND),
+			   S("$ OK nothing\r\n")},
+		 .expected = "done OK\n"},
+		{.name = "gone, and the server goes on with it",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &in_doubt,
+		 .steps = {C(GHOST_COMMAND), S(GHOST "$ OK [EXPUNGEISSUED] some\r\n"), C(GHOST_COMMAND),
+			   S(GHOST "$ OK [EXPUNGEISSUED] some\r\n")},
+		 .expected = "done OK\n"},
+		{.name = "another was gone",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &in_doubt,
+		 .steps = {C(GHOST_COMMAND), S(GHOST "$ OK [EXPUNGEISSUED] some\r\n"), C(GHOST_COMMAND),
+			   S(GHOST "$ OK\r\n"), C(GHOST_COMMAND), S(GHOST "$ OK\r\n")},
+		 .expected = "row 4 size=0 [HEADER]=\ndone OK\n"},
+		{.name = "there, and so: told as it is",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &in_doubt,
+		 .steps = {C(GHOST_COMMAND), S(GHOST "$ OK\r\n"), C(GHOST_COMMAND), S(GHOST "$ OK\r\n")},
+		 .expected = "row 4 size=0 [HEADER]=\ndone OK\n"},
+		{.name = "a better row comes: not asked again",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &in_doubt,
+		 .steps = {C(GHOST_COMMAND), S(GHOST "* 1 FETCH (UID 4 RFC822.SIZE 5 BODY[HEADER] \"a\")\r\n$ OK\r\n")},
+		 .expected = "row 4 size=5 [HEADER]=a\ndone OK\n"},
+	};
+	(void)state;
+	play_scripts(scripts);
+}
+
 static const struct fetch_case second_on = {.first = 2, .last = IMAP_UID_STAR, .items = IMAP_ITEM_SIZE};
 static const struct fetch_case past_end = {.first = 4, .last = IMAP_UID_STAR, .items = IMAP_ITEM_SIZE};
 static const struct fetch_case clipped = {.first = 2, .last = 50, .items = IMAP_ITEM_SIZE};
@@ -304,6 +357,21 @@ static void test_positions(void **state)
 		 .steps = {C("FETCH 2:* (UID RFC822.SIZE)"),
 			   S("* 2 FETCH (UID 7 RFC822.SIZE 20)\r\n* 1 EXPUNGE\r\n$ OK\r\n")},
 		 .expected = "row 7 size=20\ndone STALE\n"},
+		{.name = "positions moved before it came, and that is why it says BAD",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &second_on,
+		 .steps = {C("FETCH 2:* (UID RFC822.SIZE)"),
+			   S("* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n$ BAD Invalid messageset\r\n")},
+		 .expected = "done STALE\n"},
+		{.name = "BAD for another reason",
+		 .capabilities = PLAIN,
+		 .selected = THREE,
+		 .start = start_fetch,
+		 .spec = &second_on,
+		 .steps = {C("FETCH 2:* (UID RFC822.SIZE)"), S("$ BAD Invalid messageset\r\n")},
+		 .expected = "done BAD\n"},
 		{.name = "positions moved, and that is why it says NO",
 		 .capabilities = PLAIN,
 		 .selected = THREE,
@@ -399,8 +467,9 @@ static void test_long_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),     cmocka_unit_test(test_refusals),  cmocka_unit_test(test_items),
-		cmocka_unit_test(test_sections), cmocka_unit_test(test_positions), cmocka_unit_test(test_long_set),
+		cmocka_unit_test(test_rows),     cmocka_unit_test(test_refusals),      cmocka_unit_test(test_items),
+		cmocka_unit_test(test_sections), cmocka_unit_test(test_rows_in_doubt), cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_long_set),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

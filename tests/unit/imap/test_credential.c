@@ -4,7 +4,9 @@
 
 #include <cmocka.h>
 
-#include "imap/credential.h"
+/* White box: to give two credentials one key. */
+#include "imap/credential.c"
+#include "tests/unit/strict_end.h"
 
 #define TEXT(s)                                                                                                        \
 	{                                                                                                              \
@@ -86,6 +88,46 @@ static void test_who_is_the_same(void **state)
 	}
 }
 
+struct pair {
+	struct imap_credential *is, *wanted;
+};
+
+static void check_pair(void *ctx)
+{
+	struct pair *pair = ctx;
+
+	imap_credential_check_owner(pair->is, pair->wanted, "of a test");
+}
+
+/* A key that was made wrong finds another's session; it does not vouch for it. */
+static void test_a_key_does_not_vouch_for_itself(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *username[2], *password[2];
+	} cases[] = {
+		{{"bob", "ann"}, {"secret", "secret"}},
+		{{"bob", "bob"}, {"secret", "Secret"}},
+		{{"bob", "bobs"}, {"ecret", "ecret"}},
+		{{"bob", "bobs"}, {"secret", "ecret"}}, /* the same bytes, cut elsewhere */
+		{{"", "a"}, {"a", ""}},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct pair pair = {make(span_of(cases[i].username[0]), span_of(cases[i].password[0])),
+				    make(span_of(cases[i].username[1]), span_of(cases[i].password[1]))};
+		memcpy(pair.is->key, pair.wanted->key, sizeof pair.is->key);
+		assert_true(imap_credential_is_same(pair.is, pair.wanted));
+		expect_abort(check_pair, &pair);
+		struct imap_credential *same = make(span_of(cases[i].username[0]), span_of(cases[i].password[0]));
+		imap_credential_check_owner(pair.is, same, "of a test");
+		imap_credential_check_owner(pair.is, pair.is, "of a test");
+		imap_credential_unref(&same);
+		imap_credential_unref(&pair.is);
+		imap_credential_unref(&pair.wanted);
+	}
+}
+
 static void test_references(void **state)
 {
 	(void)state;
@@ -105,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_accepted),
 		cmocka_unit_test(test_who_is_the_same),
+		cmocka_unit_test(test_a_key_does_not_vouch_for_itself),
 		cmocka_unit_test(test_references),
 	};
 

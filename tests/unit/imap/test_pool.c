@@ -3,10 +3,6 @@
  */
 #include "pool_support.h"
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 /* ---- sharing and choice ---- */
 
 static void test_one_login_for_all_that_come(void **state)
@@ -283,38 +279,6 @@ static void test_two_credentials_never_share(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		imap_credential_unref(&others[i]);
 	}
-	finish();
-}
-
-/* Should a lease ever hold another's session, the program ends before a byte is sent. */
-static void test_a_session_of_another_is_not_given_out(void **state)
-{
-	(void)state;
-	struct imap_credential *ann = credential("ann", "x");
-	struct probe probe;
-	int status = 0;
-
-	begin(4, 100);
-	start(&probe, NULL);
-	log_in(0);
-	assert_non_null(imap_lease_session(probe.lease));
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		signal(SIGABRT, SIG_DFL); /* cmocka's would go on */
-		if (!freopen("/dev/null", "w", stderr)) {
-			_exit(2);
-		}
-		imap_credential_unref(&probe.lease->credential);
-		probe.lease->credential = ann;
-		(void)imap_lease_session(probe.lease);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGABRT);
-	end(&probe);
-	imap_credential_unref(&ann);
 	finish();
 }
 
@@ -659,7 +623,6 @@ int main(void)
 		cmocka_unit_test(test_a_writer_beside_readers),
 		cmocka_unit_test(test_what_waits_behind_a_select_comes_next),
 		cmocka_unit_test(test_two_credentials_never_share),
-		cmocka_unit_test(test_a_session_of_another_is_not_given_out),
 		cmocka_unit_test(test_many_accounts),
 		cmocka_unit_test(test_cap_of_an_account),
 		cmocka_unit_test(test_the_first_in_line_stops_those_behind),

@@ -632,6 +632,37 @@ static void test_free_closes_what_there_is(void **state)
 	imap_credential_unref(&ann);
 }
 
+static void on_tenant(void *ctx, struct imap_lease *lease, const struct gp_error *error)
+{
+	enum gp_status *status = ctx;
+
+	assert_null(lease);
+	*status = error->status;
+}
+
+/* A short lease that comes in the same turn takes the only session there may be. */
+static void test_a_tenant_yields_to_a_short_lease(void **state)
+{
+	static const struct pool_tenant_events events = {.leave = NULL};
+	enum gp_status status = GP_OK;
+	struct probe first = {.n_done = 0};
+
+	(void)state;
+	begin(2, 1);
+	warm(0, "A");
+	struct imap_lease *tenant =
+		pool_tenant_start(pool, bob, fake_now_ms(net) + REQUEST_MS, &events, on_tenant, &status);
+	assert_non_null(tenant);
+	start_as(&first, bob, NULL, false, false);
+	fake_turn(net, 0);
+	assert_int_equal(status, GP_POOL_FULL);
+	assert_int_equal(fake_n_opened(net), 1);
+	assert_int_equal(first.n_done, 1);
+	assert_int_equal(first.status, GP_OK);
+	imap_lease_end(&first.lease, false);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -664,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_drain_of_nothing),
 		cmocka_unit_test(test_lost_under_select_while_draining),
 		cmocka_unit_test(test_free_closes_what_there_is),
+		cmocka_unit_test(test_a_tenant_yields_to_a_short_lease),
 	};
 
 	gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);

@@ -556,6 +556,36 @@ static void test_cap(void **state)
 	expect_refused(&writer, GP_LIMIT);
 }
 
+/* What no caller asks for, and what may not be written then. */
+static void test_refused(void **state)
+{
+	(void)state;
+	struct imap_writer writer;
+	static char name[200 * 1024];
+
+	begin(&writer, IMAP_LITERAL_PLUS, false);
+	imap_writer_literal(&writer, span_make("a\0b", 3));
+	expect_refused(&writer, GP_INVALID);
+
+	begin(&writer, IMAP_LITERAL_PLUS, false);
+	imap_writer_open(&writer);
+	imap_writer_literal_head(&writer, 3);
+	expect_refused(&writer, GP_INVALID);
+
+	begin(&writer, IMAP_LITERAL_PLUS, false);
+	imap_writer_date_time(&writer, INT64_MAX);
+	imap_writer_date_time(&writer, INT64_MIN);
+	expect_refused(&writer, GP_INVALID);
+
+	/* three bytes become six: the name is over the cap before the command is */
+	for (size_t i = 0; i < sizeof name; i++) {
+		name[i] = i % 3 == 0 ? 'a' : i % 3 == 1 ? '\xC3' : '\xA4';
+	}
+	begin(&writer, IMAP_LITERAL_PLUS, false);
+	imap_writer_mailbox(&writer, span_make(name, sizeof name / 3 * 3));
+	expect_refused(&writer, GP_LIMIT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -574,6 +604,7 @@ int main(void)
 		cmocka_unit_test(test_search_depth),
 		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_cap),
+		cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,32 @@
+/*
+ * That the program ends, by abort(), where going on would be worse: run in a child.
+ */
+#ifndef TEST_STRICT_END_H
+#define TEST_STRICT_END_H
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static inline void expect_abort(void (*work)(void *ctx), void *ctx)
+{
+	int status = 0;
+
+	fflush(NULL);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGABRT, SIG_DFL); /* cmocka's would go on */
+		if (!freopen("/dev/null", "w", stderr)) {
+			_exit(2);
+		}
+		work(ctx);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+#endif
