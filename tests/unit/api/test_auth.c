@@ -176,11 +176,8 @@ static void too_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(basic),
-		cmocka_unit_test(lengths),
-		cmocka_unit_test(credential),
-		cmocka_unit_test(whose_answer),
-		cmocka_unit_test(too_long),
+		cmocka_unit_test(basic),        cmocka_unit_test(lengths),  cmocka_unit_test(credential),
+		cmocka_unit_test(whose_answer), cmocka_unit_test(too_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -196,8 +196,7 @@ static void keywords(void **state)
 	(void)state;
 
 	begin(&f, API_MEMBER_BIT(KEYWORDS));
-	assert_string_equal(write_row(&f, &row),
-			    "{\"keywords\":{\"work\":true,\"$seen\":true,\"a" FFFD "\":true}}");
+	assert_string_equal(write_row(&f, &row), "{\"keywords\":{\"work\":true,\"$seen\":true,\"a" FFFD "\":true}}");
 	end(&f);
 }
 
