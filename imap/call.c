@@ -160,7 +160,9 @@ bool imap_error_is_expunged(const struct gp_error *error)
 
 bool imap_error_says_no_mailbox(const struct gp_error *error)
 {
-	static const char *const phrases[] = {"doesn't exist", "does not exist", "no such mailbox", "unknown mailbox"};
+	/* The last is Mailutils': a code behind the command's name. */
+	static const char *const phrases[] = {"doesn't exist", "does not exist", "no such mailbox", "unknown mailbox",
+					      "[trycreate]"};
 	bool is_said = false;
 
 	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++) {

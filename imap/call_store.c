@@ -73,6 +73,18 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	}
 }
 
+/* Mailutils answers BAD to a keyword that the mailbox does not keep. */
+static bool is_about_keywords(const struct store_call *self, const struct gp_error *error)
+{
+	const struct imap_selected *selected = imap_session_selected(self->base.session);
+	bool has_keyword = false;
+
+	for (size_t i = 0; i < self->n_flags; i++) {
+		has_keyword |= !span_starts_with_nocase(self->flags[i], "\\");
+	}
+	return error->status == GP_BAD && has_keyword && !selected->can_create_keywords;
+}
+
 static void step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct store_call *self = (struct store_call *)step->call;
@@ -88,7 +100,10 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 	}
 	/* RFC 7162 also has "NO [MODIFIED 2] Some of the messages no longer exist". */
 	bool is_no = result->error && result->error->status == GP_NO;
-	if (result->error && !(is_no && has_modified) && !imap_error_is_expunged(result->error)) {
+	if (result->error && is_about_keywords(self, result->error)) {
+		imap_call_fail_with(step->call, GP_UNSUPPORTED,
+				    "the mailbox keeps flags, but no keywords of one's own");
+	} else if (result->error && !(is_no && has_modified) && !imap_error_is_expunged(result->error)) {
 		imap_call_fail(step->call, result->error);
 	}
 }
