@@ -428,6 +428,7 @@ static void start_lease(struct api_job *job)
 		.is_write = place.is_write,
 		.is_bulk = place.is_bulk,
 		.is_alone = place.is_alone,
+		.target = place.is_alone ? job->mailbox_name : SPAN_NIL,
 		.is_fresh_view = job->spec.is_fresh_view && !is_role_open(job),
 		.deadline_at_ms = job->deadline.at_ms,
 	};

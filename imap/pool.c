@@ -375,6 +375,13 @@ static void dispatch(struct gp_timer *timer)
 	pool_account_release(account);
 }
 
+static void free_memory(struct imap_lease *lease)
+{
+	free(lease->mailbox);
+	free(lease->target);
+	free(lease);
+}
+
 /* Ends the lease's membership of its account and frees it. */
 static void lease_free(struct imap_lease *lease)
 {
@@ -382,8 +389,7 @@ static void lease_free(struct imap_lease *lease)
 
 	gp_timer_stop(&lease->deadline);
 	imap_credential_unref(&lease->credential);
-	free(lease->mailbox);
-	free(lease);
+	free_memory(lease);
 	account->n_leases--;
 	account->pool->n_leases--;
 	pool_account_release(account);
@@ -482,13 +488,13 @@ static void on_refused_at_once(struct gp_timer *timer)
 	pool_fail(lease, &error);
 }
 
-static bool copy_mailbox(struct imap_lease *lease, struct span mailbox)
+/* False when memory ends. */
+static bool copy_name(struct span name, char **copy_out)
 {
-	if (span_is_nil(mailbox)) {
-		return true;
+	if (!span_is_nil(name)) {
+		*copy_out = span_equal_text_nocase(name, "INBOX") ? strdup("INBOX") : span_dup(name);
 	}
-	lease->mailbox = span_equal_text_nocase(mailbox, "INBOX") ? strdup("INBOX") : span_dup(mailbox);
-	return lease->mailbox != NULL;
+	return span_is_nil(name) || *copy_out != NULL;
 }
 
 static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_lease_spec *spec,
@@ -497,14 +503,16 @@ static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_
 	struct imap_lease *lease = calloc(1, sizeof *lease);
 
 	assert(!spec->is_fresh_view || (!span_is_nil(spec->mailbox) && !spec->is_write && !spec->is_bulk));
-	if (!lease || !copy_mailbox(lease, spec->mailbox)) {
-		free(lease);
+	if (!lease) {
+		return NULL;
+	}
+	if (!copy_name(spec->mailbox, &lease->mailbox) || !copy_name(spec->target, &lease->target)) {
+		free_memory(lease);
 		return NULL;
 	}
 	struct pool_account *account = account_get(pool, spec->credential);
 	if (!account) {
-		free(lease->mailbox);
-		free(lease);
+		free_memory(lease);
 		return NULL;
 	}
 	lease->account = account;

@@ -61,6 +61,10 @@ struct imap_lease_spec {
 	bool is_write;                      /* SELECT rather than EXAMINE */
 	bool is_bulk;
 	bool is_alone; /* with is_bulk: no other lease joins its session (an upload lets nothing pass) */
+	/* With is_alone and no mailbox: what messages are appended to, by its name; copied. A
+	 * session that has it open read-only opens it for writing first where the server does
+	 * not offer UNSELECT: Courier refuses APPEND there. */
+	struct span target;
 	/* The mailbox is selected anew for this very lease, on a session where no other lease
 	 * holds a mailbox, and no other lease joins while it is held: what the session says of
 	 * the mailbox is one moment's state. Needs a mailbox; to read. */

@@ -57,6 +57,7 @@ struct imap_lease {
 	struct pool_session *session;       /* link: NULL while waiting */
 	struct imap_credential *credential; /* own (a reference) */
 	char *mailbox;                      /* own: UTF-8, INBOX in capitals; NULL: none */
+	char *target;                       /* own: the same of what is appended to; NULL: nothing is */
 	bool is_write, is_bulk, is_fresh_view;
 	bool is_alone;   /* bulk: nobody joins it */
 	bool is_stalled; /* bulk: its reader does not keep up */

@@ -246,10 +246,17 @@ static void became_idle(struct pool_session *self)
 
 /* ---- leases ---- */
 
+/* Courier takes no APPEND to what its session has open read-only, and has no UNSELECT. */
+static bool refuses_append(const struct pool_session *self, const struct imap_lease *lease)
+{
+	return lease->target && self->mailbox && self->is_examine && strcmp(self->mailbox, lease->target) == 0 &&
+	       !imap_session_can(self->session, IMAP_CAP_UNSELECT);
+}
+
 bool pool_session_serves(const struct pool_session *self, const struct imap_lease *lease)
 {
 	if (!lease->mailbox) {
-		return true;
+		return !refuses_append(self, lease);
 	}
 	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
 		return false;
@@ -337,8 +344,8 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 	self->is_exclusive = lease->is_fresh_view;
 	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
-	self->mailbox = strdup(lease->mailbox);
-	self->is_examine = !lease->is_write;
+	self->mailbox = strdup(lease->mailbox ? lease->mailbox : lease->target);
+	self->is_examine = lease->mailbox && !lease->is_write;
 	if (self->mailbox) {
 		self->select =
 			imap_select_start(self->session, span_of(self->mailbox), self->is_examine, on_selected, self);
