@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,15 +20,16 @@ def demo_messages(now: datetime) -> Iterator[tuple[str, seed.Message]]:
     yield from others(now)
 
 
-def load(port: int, user: str, password: str, now: datetime | None = None) -> int:
-    """Returns how many messages there are. Dates lie in the months before now, to the hour."""
+def load(port: int, user: str, password: str, now: datetime | None = None, full_name: Callable[[str], str] = str) -> int:
+    """Returns how many messages there are. Dates lie in the months before now, to the hour. full_name says how the
+    server calls a mailbox."""
     moment = (now or datetime.now(timezone.utc)).replace(minute=0, second=0, microsecond=0)
     by_mailbox: dict[str, list[seed.Message]] = {}
     for mailbox, message in demo_messages(moment):
         by_mailbox.setdefault(mailbox, []).append(message)
     with seed.session(port, user, password) as client:
         for mailbox in ("Work", "Work/2024", "Résumés", "日本語"):
-            seed.create(client, mailbox)
+            seed.create(client, full_name(mailbox))
         for mailbox, messages in by_mailbox.items():
-            seed.append(client, mailbox, messages)
+            seed.append(client, full_name(mailbox), messages)
     return sum(len(messages) for messages in by_mailbox.values())

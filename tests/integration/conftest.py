@@ -1,4 +1,8 @@
-"""Fixtures: a Dovecot for the whole session with alice, bob and demo, and a gateway in front of it.
+"""Fixtures: an IMAP server for the whole session with alice, bob and demo, and a gateway in front of it.
+
+The server is Dovecot, or what --server says. A test that asks for `mail_server` is for all of them; one that asks for
+`dovecot` looks into Dovecot itself, and is skipped with others. --without=CAPABILITY,… is a Dovecot that does not
+offer these.
 
 GATEPOST_BIN names the program (default build/asan/gatepost). GATEPOST_RELEASE_BIN names one without
 sanitizers, for tests that measure memory; they are skipped without it.
@@ -6,6 +10,7 @@ sanitizers, for tests that measure memory; they are skipped without it.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,10 +21,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "tests" / "chaos")]
 
-from dovecot import Dovecot  # noqa: E402
+from courier import Courier  # noqa: E402
+from cyrus import Cyrus  # noqa: E402
+from dovecot import Dovecot, Options, without  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from http_client import Client  # noqa: E402
+from imap_server import ImapServer  # noqa: E402
+from mailutils import Mailutils  # noqa: E402
 
+SERVERS: dict[str, type[ImapServer]] = {"dovecot": Dovecot, "cyrus": Cyrus, "courier": Courier, "mailutils": Mailutils}
 USERS = {"alice": "secret", "bob": "pass word ü", "demo": "demo"}
 
 StartGateway = Callable[..., Gateway]
@@ -41,36 +51,80 @@ def release_binary() -> Path:
     return Path(path).resolve()
 
 
-@pytest.fixture(scope="session")
-def dovecot() -> Iterator[Dovecot]:
-    with Dovecot(users=dict(USERS)) as server:
-        yield server
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--server", choices=list(SERVERS), help="the server that all tests run against (dovecot)")
+    parser.addoption("--without", default="", help="capabilities that Dovecot is not to offer, as MOVE,IDLE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--server") not in (None, "dovecot"):
+        Dovecot.start = _skip_own_dovecot  # type: ignore[method-assign]
+
+
+def _skip_own_dovecot(server: Dovecot) -> None:
+    """What a test sees of a Dovecot that it makes for itself says nothing about another server."""
+    made = ", ".join(field.name for field in dataclasses.fields(Options) if getattr(server.options, field.name) != field.default)
+    pytest.skip(f"makes a Dovecot of its own ({made or 'as usual'})")
+
+
+def open_server(config: pytest.Config, kind: str | None = None, capability: str | None = None) -> ImapServer:
+    """A new one of the kind that is tested, or of another; the caller starts it. With a list of capabilities it is Dovecot,
+    or the test is skipped."""
+    chosen = SERVERS[kind or config.getoption("--server") or "dovecot"]
+    gone = [word for word in config.getoption("--without").split(",") if word]
+    if capability is not None:
+        return Dovecot(users=dict(USERS), options=Options(capability=capability))
+    if gone and chosen is Dovecot:
+        return Dovecot(users=dict(USERS), options=Options(capability=without(*gone)))
+    return chosen(dict(USERS))
+
+
+def only_dovecot(server: ImapServer) -> Dovecot:
+    if not isinstance(server, Dovecot):
+        pytest.skip("looks into Dovecot itself: its log, its commands, or how it stores mail")
+    return server
 
 
 @pytest.fixture(scope="session")
-def demo_mailbox(dovecot: Dovecot) -> Dovecot:
+def mail_server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
+    with open_server(request.config) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def dovecot(mail_server: ImapServer) -> Dovecot:
+    return only_dovecot(mail_server)
+
+
+@pytest.fixture(scope="session")
+def demo_mailbox(mail_server: ImapServer) -> ImapServer:
     """The same server, once the demo's messages are in demo's mailboxes."""
     from load import load
 
-    load(dovecot.imap_port, "demo", USERS["demo"])
-    return dovecot
+    load(mail_server.imap_port, "demo", USERS["demo"], full_name=mail_server.mailbox)
+    return mail_server
 
 
 @pytest.fixture
-def own_dovecot() -> Iterator[Dovecot]:
+def own_mail_server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
     """For a test that stops, freezes or fills its server."""
-    with Dovecot(users=dict(USERS)) as server:
-        yield server
+    with open_server(request.config) as one:
+        yield one
 
 
-def tls_options(server: Dovecot) -> list[str]:
+@pytest.fixture
+def own_dovecot(own_mail_server: ImapServer) -> Dovecot:
+    return only_dovecot(own_mail_server)
+
+
+def tls_options(server: ImapServer) -> list[str]:
     return ["--imap-url", server.imaps_url, "--imap-ca-file", str(server.ca_file)]
 
 
 @pytest.fixture(scope="session")
-def gateway(binary: Path, dovecot: Dovecot) -> Iterator[Gateway]:
+def gateway(binary: Path, mail_server: ImapServer) -> Iterator[Gateway]:
     """Shared by tests that leave no trace in it; implicit TLS with verification."""
-    with Gateway(binary, tls_options(dovecot)) as program:
+    with Gateway(binary, tls_options(mail_server)) as program:
         yield program
 
 
@@ -101,7 +155,7 @@ def alice(gateway: Gateway) -> Iterator[Client]:
 
 
 @pytest.fixture
-def demo(gateway: Gateway, demo_mailbox: Dovecot) -> Iterator[Client]:
+def demo(gateway: Gateway, demo_mailbox: ImapServer) -> Iterator[Client]:
     client = gateway.client("demo", USERS["demo"])
     yield client
     client.close()
@@ -122,6 +176,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if not report.failed:
         return
     for name, value in getattr(item, "funcargs", {}).items():
-        if isinstance(value, (Gateway, Dovecot)):
+        if isinstance(value, (Gateway, ImapServer)):
             log = value.log if isinstance(value, Gateway) else value.log()
             report.sections.append((f"log of {name}", log[-6000:]))

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dovecot import Dovecot
 
 ROLES = ("Drafts", "Sent", "Trash", "Junk", "Archive")
-
-
-@dataclass(frozen=True)
-class Account:
-    """The system account that owns the mail."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 def write_config(server: Dovecot) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 import seed
-from dovecot import Dovecot
 from http_client import Client, Response
+from imap_server import ImapServer
 
 _numbers = itertools.count(1)
 
@@ -21,9 +21,9 @@ def segment(name: str) -> str:
     return quote(name, safe="!'()*~-_.")
 
 
-def new_mailbox(server: Dovecot, messages: Iterable[seed.Message] = (), name: str = "Box {}", user: str = "alice") -> str:
+def new_mailbox(server: ImapServer, messages: Iterable[seed.Message] = (), name: str = "Box {}", user: str = "alice") -> str:
     """A mailbox that no other test has, filled."""
-    name = name.format(next(_numbers))
+    name = server.mailbox(name.format(next(_numbers)))
     with seed.session(server.imap_port, user, server.users[user]) as client:
         seed.create(client, name)
         seed.append(client, name, messages)
@@ -31,7 +31,7 @@ def new_mailbox(server: Dovecot, messages: Iterable[seed.Message] = (), name: st
 
 
 @contextlib.contextmanager
-def second_client(server: Dovecot, mailbox: str, user: str = "alice") -> Iterator[imaplib.IMAP4]:
+def second_client(server: ImapServer, mailbox: str, user: str = "alice") -> Iterator[imaplib.IMAP4]:
     with seed.session(server.imap_port, user, server.users[user]) as client:
         status, data = client.select(seed.quoted(mailbox))
         assert status == "OK", data
@@ -58,7 +58,7 @@ def expunge(client: imaplib.IMAP4, uids: Iterable[int]) -> None:
         assert status == "OK", data
 
 
-def highest_modseq(server: Dovecot, mailbox: str, user: str = "alice") -> bytes:
+def highest_modseq(server: ImapServer, mailbox: str, user: str = "alice") -> bytes:
     return server.doveadm("mailbox", "status", "-u", user, "highestmodseq", mailbox)
 
 

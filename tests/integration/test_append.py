@@ -16,6 +16,7 @@ import seed
 from conftest import USERS, StartGateway, tls_options
 from dovecot import Dovecot, Options
 from http_client import Client, basic
+from imap_server import ImapServer
 from proxy import Proxy, plain_options, settled
 
 MIB = 1024 * 1024
@@ -45,8 +46,8 @@ def message(number: int, size: int = 400) -> bytes:
 
 
 @pytest.fixture
-def proxy(own_dovecot: Dovecot) -> Iterator[Proxy]:
-    with Proxy(own_dovecot.host, own_dovecot.imap_port) as proxy:
+def proxy(own_mail_server: ImapServer) -> Iterator[Proxy]:
+    with Proxy(own_mail_server.host, own_mail_server.imap_port) as proxy:
         yield proxy
 
 
@@ -57,7 +58,7 @@ def client(start_gateway: StartGateway, proxy: Proxy) -> Iterator[Client]:
     client.close()
 
 
-def ids(server: Dovecot, mailbox: str = "INBOX") -> list[int]:
+def ids(server: ImapServer, mailbox: str = "INBOX") -> list[int]:
     """The numbers of the messages that are there, behind the gateway's back."""
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
         imap.select(seed.quoted(mailbox), readonly=True)
@@ -75,7 +76,7 @@ def head(size: int, *fields: str, target: str = "/mailboxes/INBOX/messages") -> 
 
 
 @pytest.mark.parametrize("size", [1, 400, 70_000, 3 * MIB])
-def test_bytes_stay_as_they_are(client: Client, own_dovecot: Dovecot, size: int) -> None:
+def test_bytes_stay_as_they_are(client: Client, own_mail_server: ImapServer, size: int) -> None:
     raw = message(1, size)
     reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen,blue&receivedAt=2020-02-29T23:59:58Z", raw, RFC822)
     assert reply.status == 201
@@ -96,12 +97,12 @@ def test_any_octets(client: Client) -> None:
     assert client.get(f"{href}/raw").body == re.sub(rb"(?<!\r)\n", b"\r\n", raw)
 
 
-def test_roles_and_names(client: Client, own_dovecot: Dovecot) -> None:
+def test_roles_and_names(client: Client, own_mail_server: ImapServer) -> None:
     assert client.request("POST", "/mailboxes", json_body={"name": "Réunion/A&B"}).status == 201
     for target, name in (("/mailboxes/@drafts/messages", "Drafts"), ("/messages?mailbox=R%C3%A9union%2FA%26B", "Réunion/A&B")):
         reply = client.request("POST", target, message(2), RFC822)
         assert reply.status == 201 and reply.json()["mailbox"] == name
-        assert ids(own_dovecot, name) == [2]
+        assert ids(own_mail_server, name) == [2]
 
 
 @pytest.mark.parametrize("capability", [None, "IMAP4rev1", "IMAP4rev1 LITERAL+", "IMAP4rev1 UIDPLUS LITERAL-"])
@@ -113,19 +114,19 @@ def test_any_server_says_or_shows_where(start_gateway: StartGateway, capability:
         client.close()
 
 
-def test_chunked(client: Client, own_dovecot: Dovecot) -> None:
+def test_chunked(client: Client, own_mail_server: ImapServer) -> None:
     raw = message(3, 100_000)
     fields = f"Host: x\r\nAuthorization: {basic(USER, PASSWORD)}\r\nContent-Type: message/rfc822\r\n"
     start = f"POST /messages HTTP/1.1\r\n{fields}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(raw[at : at + 999]), raw[at : at + 999]) for at in range(0, len(raw), 999))
     assert client.exchange(start + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 201 ")
-    assert ids(own_dovecot) == [3]
+    assert ids(own_mail_server) == [3]
     large = b"100000\r\n" + b"x" * MIB + b"\r\n1\r\nx\r\n0\r\n\r\n"
     answer = client.exchange(start + large)
     assert answer.startswith(b"HTTP/1.1 413 ") and b"Content-Length" in answer.partition(b"\r\n\r\n")[2]
 
 
-def test_curl(client: Client, own_dovecot: Dovecot, tmp_path: Path) -> None:
+def test_curl(client: Client, own_mail_server: ImapServer, tmp_path: Path) -> None:
     file = tmp_path / "x.eml"
     file.write_bytes(message(4, 2 * MIB))
     url = f"http://{client.host}:{client.port}/mailboxes/INBOX/messages"
@@ -133,7 +134,7 @@ def test_curl(client: Client, own_dovecot: Dovecot, tmp_path: Path) -> None:
     for way in (["--data-binary", f"@{file}"], ["-X", "POST", "-T", str(file)]):
         done = subprocess.run([*common, *way, url], capture_output=True, text=True, check=True)
         assert '"uid":' in done.stdout
-    assert ids(own_dovecot) == [4, 4]
+    assert ids(own_mail_server) == [4, 4]
 
 
 # ---- refused before it is sent
@@ -171,15 +172,15 @@ def test_who_waits_learns_before_it_is_sent(start_gateway: StartGateway, full: D
     assert ids(full) == []
 
 
-def test_who_waits_is_told_to_go_on(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot))
+def test_who_waits_is_told_to_go_on(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server))
     raw = message(5)
     with socket.create_connection((gateway.host, gateway.port), timeout=30) as connection:
         connection.sendall(head(len(raw), "Expect: 100-continue"))
         assert until_final(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(raw)
         assert until_final(connection).startswith(b"HTTP/1.1 201 ")
-    assert ids(own_dovecot) == [5]
+    assert ids(own_mail_server) == [5]
 
 
 def test_who_does_not_wait_can_read_the_refusal(start_gateway: StartGateway, full: Dovecot) -> None:
@@ -204,8 +205,8 @@ def test_append_limit(start_gateway: StartGateway) -> None:
 # ---- memory
 
 
-def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot), "--max-body", str(300 * MIB), program=release_binary)
+def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(300 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
     assert client.request("POST", "/messages", message(10, 3 * MIB), RFC822).status == 201
     gateway.reset_peak()
@@ -215,7 +216,7 @@ def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, o
     client.close()
 
 
-def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot, proxy: Proxy) -> None:
+def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer, proxy: Proxy) -> None:
     """What the server has not taken stays with the client."""
     gateway = start_gateway(*plain_options(proxy), program=release_binary)
     client = gateway.client(USER, PASSWORD)
@@ -242,14 +243,14 @@ def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_bi
         connection.setblocking(True)
         connection.sendall(raw[sent:])
         assert until_final(connection).startswith(b"HTTP/1.1 201 ")
-    assert ids(own_dovecot) == [12, 13]
+    assert ids(own_mail_server) == [12, 13]
     client.close()
 
 
 # ---- cut
 
 
-def test_a_client_that_leaves_leaves_nothing(client: Client, own_dovecot: Dovecot) -> None:
+def test_a_client_that_leaves_leaves_nothing(client: Client, own_mail_server: ImapServer) -> None:
     chance = random.Random(5)
     raw = message(14, 300_000)
     whole = head(len(raw)) + raw
@@ -262,10 +263,10 @@ def test_a_client_that_leaves_leaves_nothing(client: Client, own_dovecot: Doveco
     # each of them has been seen to have gone: the account's sessions serve others
     assert client.request("POST", "/messages", message(15), RFC822).status == 201
     assert client.get("/mailboxes/INBOX").json()["totalEmails"] == 1
-    assert ids(own_dovecot) == [15]
+    assert ids(own_mail_server) == [15]
 
 
-def test_short_requests_go_on_beside_uploads(client: Client, own_dovecot: Dovecot) -> None:
+def test_short_requests_go_on_beside_uploads(client: Client, own_mail_server: ImapServer) -> None:
     assert client.request("POST", "/messages", message(16), RFC822).status == 201
     raw = message(17, MIB)
     connections = [socket.create_connection((client.host, client.port), timeout=30) for _ in range(3)]
@@ -279,7 +280,7 @@ def test_short_requests_go_on_beside_uploads(client: Client, own_dovecot: Doveco
         connection.sendall(raw[-1:])
         assert until_final(connection).startswith(b"HTTP/1.1 201 ")
         connection.close()
-    assert ids(own_dovecot) == [16, 17, 17, 17]
+    assert ids(own_mail_server) == [16, 17, 17, 17]
 
 
 def places_to_cut(raw: bytes) -> list[int]:
@@ -288,13 +289,13 @@ def places_to_cut(raw: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("place", range(10))
-def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own_dovecot: Dovecot, place: int) -> None:
+def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own_mail_server: ImapServer, place: int) -> None:
     raw = message(18 + place, 20_000)
     assert client.get("/mailboxes/INBOX").status == 200  # a warm session
     proxy.cut_up_after(places_to_cut(raw)[place])
     reply = client.request("POST", "/messages", raw, RFC822)
     proxy.cut_never()
-    found = ids(own_dovecot)
+    found = ids(own_mail_server)
     if reply.status == 201:
         assert found == [18 + place] and reply.json()["uid"] is not None
     else:
@@ -305,7 +306,7 @@ def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own
 
 
 @pytest.mark.parametrize("n_bytes", [1, 5, 20, 60, 100])
-def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_dovecot: Dovecot, n_bytes: int) -> None:
+def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_mail_server: ImapServer, n_bytes: int) -> None:
     """The server has done it, and says so to nobody."""
     raw = message(30, 20_000)
     assert client.get("/mailboxes/INBOX").status == 200
@@ -313,14 +314,14 @@ def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_do
     reply = client.request("POST", "/messages", raw, RFC822)
     proxy.cut_never()
     assert reply.status == 201 and reply.json()["uid"] == 1
-    assert ids(own_dovecot) == [30]
+    assert ids(own_mail_server) == [30]
 
 
 # ---- again, under a key
 
 
 @pytest.mark.parametrize("seed_", range(12))
-def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_dovecot: Dovecot, seed_: int) -> None:
+def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_mail_server: ImapServer, seed_: int) -> None:
     """Cut anywhere, either way, and sent again until it is confirmed: it is there once."""
     chance = random.Random(seed_)
     raw = message(40 + seed_, chance.choice([500, 20_000, 200_000]))
@@ -341,11 +342,11 @@ def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_dovecot: Dovecot, 
     again = client.request("POST", "/messages", raw, headers)
     assert first.status == again.status == 201 and first.json() == again.json()
     assert again.header("Idempotent-Replayed") == "true"
-    assert ids(own_dovecot) == [40 + seed_]
+    assert ids(own_mail_server) == [40 + seed_]
     assert client.get(f"{again.header('Location')}/raw").body == raw
 
 
-def test_a_key_is_for_one_request_and_one_account(client: Client, own_dovecot: Dovecot) -> None:
+def test_a_key_is_for_one_request_and_one_account(client: Client, own_mail_server: ImapServer) -> None:
     headers = RFC822 | {"Idempotency-Key": "one"}
     assert client.request("POST", "/messages", message(60), headers).status == 201
     assert client.request("POST", "/messages", message(61), headers).status == 422
@@ -356,7 +357,7 @@ def test_a_key_is_for_one_request_and_one_account(client: Client, own_dovecot: D
     made = [client.request("POST", "/mailboxes", json_body={"name": "Once"}, headers={"Idempotency-Key": "two"}) for _ in range(2)]
     assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
     assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
-    assert ids(own_dovecot) == [60]
+    assert ids(own_mail_server) == [60]
 
 
 # ---- in the place of another
@@ -434,8 +435,8 @@ def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
         client.close()
 
 
-def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_dovecot: Dovecot) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot), "--max-body", str(100 * MIB), program=release_binary)
+def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(100 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
     one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 20_000).replace(b"\r\n", b"\n") + b"\n"
     assert client.request("POST", "/messages", one * 5, {"Content-Type": "application/mbox"}).status == 200

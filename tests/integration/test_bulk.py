@@ -17,6 +17,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from gateway import Gateway
 from http_client import Client, Response, basic
+from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, new_mailbox, refused, second_client, segment, store, uids
 from proxy import PATIENCE_SECONDS, Proxy, plain_options, settled
 from test_move import FORBIDDEN, SERVERS, ids, ids_of
@@ -25,13 +26,13 @@ RUN = 500  # messages that are changed by one command
 
 
 @pytest.fixture
-def source(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, [seed.plain(n) for n in range(12)])
+def source(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, [seed.plain(n) for n in range(12)])
 
 
 @pytest.fixture
-def target(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, [seed.plain(9)], name="Ziel & mehr/Ü {}")
+def target(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, [seed.plain(9)], name="Ziel & mehr/Ü {}")
 
 
 def many(mailbox: str, **parameters: Any) -> str:
@@ -53,12 +54,12 @@ def told(response: Response) -> tuple[int, list[int], dict[int, int]]:
 # ---- which messages
 
 
-def test_keywords_of_what_a_filter_picks(alice: Client, dovecot: Dovecot, source: str) -> None:
+def test_keywords_of_what_a_filter_picks(alice: Client, mail_server: ImapServer, source: str) -> None:
     before = set(uids(alice.get(many(source, seen=0))))
     assert before == {1, 4, 7, 10}
     assert told(alice.patch(many(source, seen=0), {"keywords": {"$seen": True, "work": True}})) == (4, sorted(before), {})
     assert uids(alice.get(many(source, seen=0))) == []
-    with second_client(dovecot, source) as other:
+    with second_client(mail_server, source) as other:
         assert flags_of(other, 4) - {"\\Recent"} == {"\\Seen", "work"}
         assert "work" not in flags_of(other, 5)
     assert told(alice.patch(many(source, keyword="work", uid="1:4"), {"keywords": {"work": None}})) == (2, [1, 4], {})
@@ -70,8 +71,8 @@ def test_short_address(alice: Client, source: str) -> None:
     assert told(response) == (1, [3], {})
 
 
-def test_what_is_not_there(alice: Client, dovecot: Dovecot, source: str) -> None:
-    with second_client(dovecot, source) as other:
+def test_what_is_not_there(alice: Client, mail_server: ImapServer, source: str) -> None:
+    with second_client(mail_server, source) as other:
         expunge(other, [3, 5])
     change = {"keywords": {"$flagged": True}}
     assert told(alice.patch(many(source, uid="2:5,99"), change)) == (5, [2, 4], {3: 404, 5: 404, 99: 404})
@@ -82,13 +83,13 @@ def test_what_is_not_there(alice: Client, dovecot: Dovecot, source: str) -> None
     assert told(alice.patch(many(source, uid="*"), change)) == (1, [12], {})
 
 
-def test_dry_run_changes_nothing(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
-    before = ids(dovecot, source)
+def test_dry_run_changes_nothing(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
+    before = ids(mail_server, source)
     assert good(alice.delete(many(source, all=1, dryRun=1))) == {"matched": 12, "destroyed": [], "notDestroyed": {}}
     assert good(alice.delete(many(source, all=1, dryRun=1, permanent=1)))["matched"] == 12
     dry = alice.patch(many(source, seen=0, dryRun=1), {"mailbox": target, "keywords": {"$seen": True}})
     assert good(dry) == {"matched": 4, "updated": [], "notUpdated": {}}
-    assert ids(dovecot, source) == before and len(ids(dovecot, target)) == 1
+    assert ids(mail_server, source) == before and len(ids(mail_server, target)) == 1
     assert len(uids(alice.get(many(source, seen=0)))) == 4
 
 
@@ -119,12 +120,12 @@ def test_filters_that_imap_cannot_search_for(alice: Client, source: str) -> None
         ("seen=0&all=2", "all"),
     ],
 )
-def test_bad_requests_change_nothing(alice: Client, dovecot: Dovecot, source: str, method: str, query: str, hint: str | None) -> None:
-    before = ids(dovecot, source)
+def test_bad_requests_change_nothing(alice: Client, mail_server: ImapServer, source: str, method: str, query: str, hint: str | None) -> None:
+    before = ids(mail_server, source)
     body = {"keywords": {"x": True}} if method == "PATCH" else None
     problem = refused(alice.request(method, f"/mailboxes/{segment(source)}/messages?{query}", json_body=body), 400)
     assert hint is None or hint in problem["detail"]
-    assert ids(dovecot, source) == before
+    assert ids(mail_server, source) == before
 
 
 def test_bad_bodies(alice: Client, source: str) -> None:
@@ -136,9 +137,9 @@ def test_bad_bodies(alice: Client, source: str) -> None:
     refused(alice.patch(many(source, uid=1), {"keywords": {"x": True}}, {"If-Match": '"abc"'}), 400, "unchangedSince")
 
 
-def test_unchanged_since(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
+def test_unchanged_since(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     modseq = good(alice.get(f"/mailboxes/{segment(source)}"))["highestModseq"]
-    with second_client(dovecot, source) as other:
+    with second_client(mail_server, source) as other:
         store(other, "4,6", "+FLAGS", "\\Answered")
     change = {"keywords": {"$flagged": True, "$seen": False}}
     assert told(alice.patch(many(source, uid="3:6", unchangedSince=modseq), change)) == (4, [3, 5], {4: 412, 6: 412})
@@ -146,43 +147,43 @@ def test_unchanged_since(alice: Client, dovecot: Dovecot, source: str, target: s
     assert told(alice.patch(many(source, uid="2:3", unchangedSince=modseq), {"mailbox": target})) == (2, [2], {3: 412})
     assert told(alice.delete(many(source, uid="1,4", unchangedSince=modseq))) == (2, [1], {4: 412})
     assert told(alice.delete(many(source, uid="7,6", unchangedSince=modseq, permanent=1))) == (2, [7], {6: 412})
-    with second_client(dovecot, source) as other:
+    with second_client(mail_server, source) as other:
         assert "\\Flagged" not in flags_of(other, 4) and "\\Deleted" not in flags_of(other, 6)
 
 
 # ---- moving and removing
 
 
-def test_move(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
-    before = ids(dovecot, source)
+def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
+    before = ids(mail_server, source)
     body = good(alice.patch(many(source, uid="2:4,9"), {"mailbox": target, "keywords": {"$flagged": True}}))
     assert body["updated"] == [2, 3, 4, 9]
     moved = body["moved"]
     assert moved["mailbox"] == target and moved["uidValidity"] == good(alice.get(f"/mailboxes/{segment(target)}"))["uidValidity"]
-    there = ids(dovecot, target)
+    there = ids(mail_server, target)
     assert {uid: there[copy] for uid, copy in ((int(uid), copy) for uid, copy in moved["uids"].items())} == {uid: before[uid] for uid in (2, 3, 4, 9)}
-    assert ids(dovecot, source) == {uid: one for uid, one in before.items() if uid not in (2, 3, 4, 9)}
-    with second_client(dovecot, target) as other:
+    assert ids(mail_server, source) == {uid: one for uid, one in before.items() if uid not in (2, 3, 4, 9)}
+    with second_client(mail_server, target) as other:
         assert "\\Flagged" in flags_of(other, moved["uids"]["9"])
 
 
-def test_delete(alice: Client, dovecot: Dovecot, source: str) -> None:
-    before = ids(dovecot, source)
-    with second_client(dovecot, source) as other:
+def test_delete(alice: Client, mail_server: ImapServer, source: str) -> None:
+    before = ids(mail_server, source)
+    with second_client(mail_server, source) as other:
         store(other, "1,3,5", "+FLAGS", "\\Deleted")
         assert told(alice.delete(many(source, uid="2,4"))) == (2, [2, 4], {})
         assert told(alice.delete(many(source, uid="6:7", permanent=1))) == (2, [6, 7], {})
         assert ids_of(other) == {uid: one for uid, one in before.items() if uid not in (2, 4, 6, 7)}
-    assert {before[2], before[4]} <= set(ids(dovecot, "Trash").values())
-    assert not {before[6], before[7]} & set(ids(dovecot, "Trash").values())
+    assert {before[2], before[4]} <= set(ids(mail_server, "Trash").values())
+    assert not {before[6], before[7]} & set(ids(mail_server, "Trash").values())
 
 
-def test_emptying_the_trash(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
-    client = start_gateway(*tls_options(own_dovecot)).client("alice", "secret")
-    with seed.session(own_dovecot.imap_port, "alice", "secret") as imap:
+def test_emptying_the_trash(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
+    client = start_gateway(*tls_options(own_mail_server)).client("alice", "secret")
+    with seed.session(own_mail_server.imap_port, "alice", "secret") as imap:
         seed.append(imap, "Trash", [seed.plain(n) for n in range(3)])
     assert told(client.delete("/mailboxes/Trash/messages?all=1")) == (3, [1, 2, 3], {})
-    assert ids(own_dovecot, "Trash") == {}
+    assert ids(own_mail_server, "Trash") == {}
     assert told(client.delete("/mailboxes/@trash/messages?all=1")) == (0, [], {})
 
 
@@ -276,10 +277,10 @@ def test_a_second_client_marks_others_in_the_middle(start_gateway: StartGateway,
 # ---- many
 
 
-def test_many(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
-    source, n_messages = new_mailbox(own_dovecot), 5 * RUN + 3
-    seed.append_many(own_dovecot.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
-    client = start_gateway(*tls_options(own_dovecot)).client("alice", "secret")
+def test_many(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
+    source, n_messages = new_mailbox(own_mail_server), 5 * RUN + 3
+    seed.append_many(own_mail_server.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
+    client = start_gateway(*tls_options(own_mail_server)).client("alice", "secret")
     everything = list(range(1, n_messages + 1))
     assert told(client.patch(many(source, all=1), {"keywords": {"$flagged": True, "$seen": None}})) == (n_messages, everything, {})
     assert good(client.get(many(source, flagged=1, seen=0, limit=1)))["total"] == n_messages
@@ -323,16 +324,16 @@ def test_cut_in_the_middle(start_gateway: StartGateway, kind: str) -> None:
         assert n_partial > 0
 
 
-def test_client_that_leaves(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
+def test_client_that_leaves(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     """At any moment: what was sent is done, no message is lost, and the next request gets its own answer."""
     n_messages = 3 * RUN
-    source = new_mailbox(own_dovecot)
-    seed.append_many(own_dovecot.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
-    before = sorted(ids(own_dovecot, source).values())
-    gateway = start_gateway(*tls_options(own_dovecot))
+    source = new_mailbox(own_mail_server)
+    seed.append_many(own_mail_server.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
+    before = sorted(ids(own_mail_server, source).values())
+    gateway = start_gateway(*tls_options(own_mail_server))
     client = gateway.client("alice", "secret")
     for n in range(10):
-        target = new_mailbox(own_dovecot)
+        target = new_mailbox(own_mail_server)
         body = json.dumps({"mailbox": target}).encode()
         head = (
             f"PATCH {many(source, all=1)} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic('alice', 'secret')}\r\n"
@@ -344,7 +345,7 @@ def test_client_that_leaves(start_gateway: StartGateway, own_dovecot: Dovecot) -
             with contextlib.suppress(TimeoutError):
                 connection.recv(1)
         n_left = settled(lambda: good(client.get(many(source, limit=1)))["total"], "the mailbox")
-        there = ids(own_dovecot, target)
+        there = ids(own_mail_server, target)
         assert len(there) + n_left == n_messages
-        assert sorted([*there.values(), *ids(own_dovecot, source).values()]) == before
+        assert sorted([*there.values(), *ids(own_mail_server, source).values()]) == before
         assert told(client.patch(many(target, all=1), {"mailbox": source}))[0] == len(there)

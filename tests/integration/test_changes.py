@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from conftest import USERS, StartGateway, tls_options
-from dovecot import Dovecot, Options
+from conftest import USERS, StartGateway, open_server, tls_options
+from dovecot import Dovecot
 from http_client import Client
+from imap_server import ImapServer
 
 MESSAGE = b"Subject: change\r\n\r\nhello\r\n"
 NUMBERS = itertools.count(1)
@@ -26,19 +27,19 @@ SERVERS = {
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
-def server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
-    with Dovecot(users=dict(USERS), options=Options(capability=SERVERS[request.param])) as started:
+def server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
+    with open_server(request.config, capability=SERVERS[request.param]) as started:
         yield started
 
 
 @pytest.fixture
-def client(server: Dovecot, start_gateway: StartGateway) -> Iterator[Client]:
+def client(server: ImapServer, start_gateway: StartGateway) -> Iterator[Client]:
     with contextlib.closing(start_gateway(*tls_options(server)).client("alice", USERS["alice"])) as one:
         yield one
 
 
 @contextlib.contextmanager
-def second_client(server: Dovecot, mailbox: str) -> Iterator[imaplib.IMAP4]:
+def second_client(server: ImapServer, mailbox: str) -> Iterator[imaplib.IMAP4]:
     connection = imaplib.IMAP4(server.host, server.imap_port)
     connection.login("alice", USERS["alice"])
     connection.create(mailbox)
@@ -51,8 +52,8 @@ def second_client(server: Dovecot, mailbox: str) -> Iterator[imaplib.IMAP4]:
         connection.logout()
 
 
-def new_mailbox() -> str:
-    return f"Changes{next(NUMBERS)}"
+def new_mailbox(server: ImapServer) -> str:
+    return server.mailbox(f"Changes{next(NUMBERS)}")
 
 
 def changes(client: Client, mailbox: str, since: str | None = None, **parameters: int) -> dict:
@@ -69,8 +70,8 @@ def told(body: dict) -> tuple[list[int], list[int], list[int]]:
     return body["created"], body["updated"], body["destroyed"]
 
 
-def test_every_kind(server: Dovecot, client: Client) -> None:
-    mailbox = new_mailbox()
+def test_every_kind(server: ImapServer, client: Client) -> None:
+    mailbox = new_mailbox(server)
     with second_client(server, mailbox) as imap:
         state = changes(client, mailbox)["newState"]
         assert told(changes(client, mailbox, state)) == ([], [], [])
@@ -98,8 +99,8 @@ def test_every_kind(server: Dovecot, client: Client) -> None:
         assert told(changes(client, mailbox, since)) == ([], [], [])
 
 
-def test_what_came_and_went_is_nothing(server: Dovecot, client: Client) -> None:
-    mailbox = new_mailbox()
+def test_what_came_and_went_is_nothing(server: ImapServer, client: Client) -> None:
+    mailbox = new_mailbox(server)
     with second_client(server, mailbox) as imap:
         state = changes(client, mailbox)["newState"]
         imap.append(mailbox, "", "", MESSAGE)
@@ -108,8 +109,8 @@ def test_what_came_and_went_is_nothing(server: Dovecot, client: Client) -> None:
         assert told(changes(client, mailbox, state)) == ([], [], [])
 
 
-def test_gone(server: Dovecot, client: Client) -> None:
-    mailbox = new_mailbox()
+def test_gone(server: ImapServer, client: Client) -> None:
+    mailbox = new_mailbox(server)
     with second_client(server, mailbox) as imap:
         state = changes(client, mailbox)["newState"]
         imap.close()
@@ -121,8 +122,8 @@ def test_gone(server: Dovecot, client: Client) -> None:
 
 
 @pytest.mark.parametrize("change", ["append", "store"])
-def test_wait(server: Dovecot, client: Client, change: str) -> None:
-    mailbox = new_mailbox()
+def test_wait(server: ImapServer, client: Client, change: str) -> None:
+    mailbox = new_mailbox(server)
     with second_client(server, mailbox) as imap:
         state = changes(client, mailbox)["newState"]
         began = time.monotonic()
@@ -143,9 +144,9 @@ def test_wait(server: Dovecot, client: Client, change: str) -> None:
         timer.join()
 
 
-def test_list_leads_to_changes(dovecot: Dovecot, alice: Client) -> None:
-    mailbox = new_mailbox()
-    with second_client(dovecot, mailbox) as imap:
+def test_list_leads_to_changes(mail_server: ImapServer, alice: Client) -> None:
+    mailbox = new_mailbox(mail_server)
+    with second_client(mail_server, mailbox) as imap:
         listed = alice.get(f"/mailboxes/{quote(mailbox)}/messages?fields=uid").json()["state"]
         assert listed == alice.get(f"/mailboxes/{quote(mailbox)}").json()["state"]
         imap.append(mailbox, "", "", MESSAGE)
@@ -155,9 +156,9 @@ def test_list_leads_to_changes(dovecot: Dovecot, alice: Client) -> None:
         assert told(changes(alice, mailbox, listed)) == ([], [], [])
 
 
-def test_conditional(dovecot: Dovecot, alice: Client) -> None:
-    mailbox = new_mailbox()
-    with second_client(dovecot, mailbox) as imap:
+def test_conditional(mail_server: ImapServer, alice: Client) -> None:
+    mailbox = new_mailbox(mail_server)
+    with second_client(mail_server, mailbox) as imap:
         target = f"/mailboxes/{quote(mailbox)}/changes?since={changes(alice, mailbox)['newState']}"
         etag = alice.get(target).header("ETag")
         assert etag is not None

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 from conftest import StartGateway, tls_options
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, basic
+from imap_server import ImapServer
 from mail_tools import flags_of, good, new_mailbox, refused, second_client, segment, uids
 
 HAN = "漢字かな交じり文"
@@ -28,8 +28,8 @@ CURL = shutil.which("curl")
 
 
 @pytest.fixture
-def box(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, name="Entwürfe & mehr/{}")
+def box(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, name="Entwürfe & mehr/{}")
 
 
 def post(client: Client, mailbox: str, draft: dict[str, Any], query: str = "") -> int:
@@ -67,7 +67,7 @@ def encoded(content: bytes) -> str:
 # ---- there and back ----
 
 
-def test_all_members(alice: Client, dovecot: Dovecot, box: str) -> None:
+def test_all_members(alice: Client, mail_server: ImapServer, box: str) -> None:
     everything = bytes(range(256)) * 5
     draft = {
         "from": [{"name": "Jörg Müller", "email": "joerg@bücher.example"}],
@@ -137,7 +137,7 @@ def test_all_members(alice: Client, dovecot: Dovecot, box: str) -> None:
     assert [part["name"] for part in shown["attachments"]] == [
         "logo.png", f"Résumé {HAN}.pdf", 'a "b" c.ics', "empty",
     ]
-    with second_client(dovecot, box) as client:
+    with second_client(mail_server, box) as client:
         assert flags_of(client, uid) >= {"\\Draft", "\\Flagged", "Work"}
 
 
@@ -229,9 +229,9 @@ def test_curl_data_and_message_field(alice: Client, gateway: Gateway, box: str, 
 # ---- parts of other messages ----
 
 
-def test_sources(alice: Client, dovecot: Dovecot, box: str) -> None:
+def test_sources(alice: Client, mail_server: ImapServer, box: str) -> None:
     picture, text = os.urandom(700_000), "Ünïcode\r\n" * 100
-    other = new_mailbox(dovecot, name="Quelle {}")
+    other = new_mailbox(mail_server, name="Quelle {}")
     first = post(
         alice,
         other,
@@ -386,9 +386,9 @@ def test_large(alice: Client, box: str) -> None:
     assert alice.get(f"{target}/{response.json()['uid']}/parts/1").body == content
 
 
-def test_too_large_when_encoded(dovecot: Dovecot, start_gateway: StartGateway, box: str) -> None:
+def test_too_large_when_encoded(mail_server: ImapServer, start_gateway: StartGateway, box: str) -> None:
     """A form within --max-body whose message would be larger."""
-    gateway = start_gateway(*tls_options(dovecot), "--max-body", str(1024 * 1024))
+    gateway = start_gateway(*tls_options(mail_server), "--max-body", str(1024 * 1024))
     client = gateway.client("alice", "secret")
     form = b'--b\r\nContent-Disposition: form-data; name="f"; filename="big"\r\n\r\n' + b"x" * 1_000_000 + b"\r\n--b--\r\n"
     target = f"/mailboxes/{segment(box)}/messages"
@@ -397,9 +397,9 @@ def test_too_large_when_encoded(dovecot: Dovecot, start_gateway: StartGateway, b
     client.close()
 
 
-def test_memory_comes_back(dovecot: Dovecot, start_gateway: StartGateway, release_binary: Path, box: str) -> None:
+def test_memory_comes_back(mail_server: ImapServer, start_gateway: StartGateway, release_binary: Path, box: str) -> None:
     """Of large messages nothing is left, whichever worker had them."""
-    gateway = start_gateway(*tls_options(dovecot), program=release_binary)
+    gateway = start_gateway(*tls_options(mail_server), program=release_binary)
     client = gateway.client("alice", "secret")
     draft = {"attachments": [{"name": "big", "content": encoded(os.urandom(20 * 1024 * 1024))}]}
     post(client, box, {"text": "small"})
@@ -421,9 +421,9 @@ def announce(gateway: Gateway, mailbox: str, length: int) -> socket.socket:
     return connection
 
 
-def test_memory_of_all(dovecot: Dovecot, start_gateway: StartGateway, box: str) -> None:
+def test_memory_of_all(mail_server: ImapServer, start_gateway: StartGateway, box: str) -> None:
     """What all hold together has a bound; who goes over it gets 503, and memory comes back."""
-    gateway = start_gateway(*tls_options(dovecot), "--max-body", str(60 * 1024 * 1024))
+    gateway = start_gateway(*tls_options(mail_server), "--max-body", str(60 * 1024 * 1024))
     client = gateway.client("alice", "secret")
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(announce(gateway, box, 60 * 1024 * 1024))
@@ -461,7 +461,7 @@ def test_leaving_at_any_point(alice: Client, gateway: Gateway, box: str) -> None
         assert text.rstrip("\n") in ("T", "T" * 200_000)
 
 
-def test_a_draft_is_saved_again(alice: Client, dovecot: Dovecot, box: str) -> None:
+def test_a_draft_is_saved_again(alice: Client, mail_server: ImapServer, box: str) -> None:
     """PUT: the new one takes the place and the keywords of the old one, and nothing else goes."""
     target = f"/mailboxes/{segment(box)}/messages"
     other = post(alice, box, {"subject": "other", "text": "T"})
@@ -476,7 +476,7 @@ def test_a_draft_is_saved_again(alice: Client, dovecot: Dovecot, box: str) -> No
         assert response.header("Location") == f"{target}/{uid}"
     assert read(alice, box, uid)["Subject"] == "third"
     assert uids(alice.get(target)) == [uid, other]
-    with second_client(dovecot, box) as client:
+    with second_client(mail_server, box) as client:
         assert flags_of(client, uid) >= {"\\Draft", "Work"}
     late = alice.request("PUT", f"{target}/{uid}", b"{}", {"Content-Type": "application/json", "If-Match": shown.header("ETag") or ""})
     refused(late, 412)

@@ -16,6 +16,7 @@ import seed
 from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, highest_modseq, new_mailbox, refused, second_client, segment
 
 INVOICE = "/mailboxes/INBOX/messages/7"  # text and a PDF
@@ -25,7 +26,7 @@ FORWARDED = "/mailboxes/INBOX/messages/13"  # message/rfc822
 FLAT = "/mailboxes/INBOX/messages/14"  # an inline image
 
 
-def stored(server: Dovecot, uid: int, section: str = "", mailbox: str = "INBOX", user: str = "demo") -> bytes:
+def stored(server: ImapServer, uid: int, section: str = "", mailbox: str = "INBOX", user: str = "demo") -> bytes:
     """What the IMAP server says, to a client of its own."""
     with second_client(server, mailbox, user) as client:
         data = client.uid("FETCH", str(uid), f"(BODY.PEEK[{section}])")[1]
@@ -42,7 +43,7 @@ def content(client: Client, target: str, headers: dict[str, str] | None = None) 
 # ---- bytes ----
 
 
-def test_raw_is_what_is_stored(demo: Client, demo_mailbox: Dovecot) -> None:
+def test_raw_is_what_is_stored(demo: Client, demo_mailbox: ImapServer) -> None:
     for uid in range(1, 38):
         response = content(demo, f"/mailboxes/INBOX/messages/{uid}/raw")
         raw = stored(demo_mailbox, uid)
@@ -52,7 +53,7 @@ def test_raw_is_what_is_stored(demo: Client, demo_mailbox: Dovecot) -> None:
         assert response.header("Content-Disposition") == "inline"
 
 
-def test_part_is_decoded(demo: Client, demo_mailbox: Dovecot) -> None:
+def test_part_is_decoded(demo: Client, demo_mailbox: ImapServer) -> None:
     expected = email.message_from_bytes(stored(demo_mailbox, 7)).get_payload()[1].get_payload(decode=True)
     response = content(demo, f"{INVOICE}/parts/2")
     assert response.body == expected and response.body.startswith(b"%PDF-")
@@ -112,7 +113,7 @@ def body_bytes() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def big(dovecot: Dovecot, body_bytes: bytes) -> str:
+def big(mail_server: ImapServer, body_bytes: bytes) -> str:
     """One message: a base64 part 1 of 700,001 bytes, a quoted-printable part 2, an 8bit part 3."""
     parts = [
         "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
@@ -123,7 +124,7 @@ def big(dovecot: Dovecot, body_bytes: bytes) -> str:
     ]
     raw = "From: a@example.test\r\nSubject: big\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n"
     raw += "".join(f"--bb\r\n{part}\r\n" for part in parts) + "--bb--\r\n"
-    mailbox = new_mailbox(dovecot, [seed.Message(raw.encode())])
+    mailbox = new_mailbox(mail_server, [seed.Message(raw.encode())])
     return f"/mailboxes/{segment(mailbox)}/messages/1"
 
 
@@ -289,7 +290,7 @@ def test_curl_saves_under_the_name(gateway: Gateway, demo: Client, tmp_path: Pat
     assert not any("/" in name or "passwd" == name for name in names)
 
 
-def test_dangerous_types_are_downloads(dovecot: Dovecot, alice: Client) -> None:
+def test_dangerous_types_are_downloads(mail_server: ImapServer, alice: Client) -> None:
     kinds = {
         "text/html": False,
         "image/svg+xml": False,
@@ -306,7 +307,7 @@ def test_dangerous_types_are_downloads(dovecot: Dovecot, alice: Client) -> None:
         seed.Message(f"From: a@example.test\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n<script>alert(1)</script>\r\n".encode())
         for kind in kinds
     ]
-    mailbox = new_mailbox(dovecot, messages)
+    mailbox = new_mailbox(mail_server, messages)
     for uid, (kind, is_inline) in enumerate(kinds.items(), 1):
         response = content(alice, f"/mailboxes/{segment(mailbox)}/messages/{uid}/parts/1")
         assert response.type == kind
@@ -318,7 +319,7 @@ def test_dangerous_types_are_downloads(dovecot: Dovecot, alice: Client) -> None:
 # ---- header fields ----
 
 
-def test_headers(demo: Client, demo_mailbox: Dovecot) -> None:
+def test_headers(demo: Client, demo_mailbox: ImapServer) -> None:
     for uid in (3, 11, 15, 16, 19, 20):
         body = good(demo.get(f"/mailboxes/INBOX/messages/{uid}/headers"))
         stored_fields = email.message_from_bytes(stored(demo_mailbox, uid), policy=email.policy.compat32)
@@ -333,12 +334,12 @@ def test_headers(demo: Client, demo_mailbox: Dovecot) -> None:
     assert fields["From"]["value"] == "Jörg Müßig <joerg@example.test>"
 
 
-def test_odd_header_fields(dovecot: Dovecot, alice: Client) -> None:
+def test_odd_header_fields(mail_server: ImapServer, alice: Client) -> None:
     raw = (
         b"From: a@example.test\r\nSubject:\r\nX-Empty: \r\nX-Folded: one\r\n two\r\n\tthree\r\nX-Latin: caf\xe9\r\n"
         b"X-Twice: 1\r\nX-Twice: 2\r\nX-Nul-Free: a\x01b\r\n\r\nbody\r\n"
     )
-    mailbox = new_mailbox(dovecot, [seed.Message(raw)])
+    mailbox = new_mailbox(mail_server, [seed.Message(raw)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
     fields = [(f["name"], f["value"], f["raw"]) for f in good(alice.get(f"{target}/headers"))["headers"]]
     assert ("Subject", "", "") in fields and ("X-Empty", "", " ") in fields
@@ -405,9 +406,9 @@ def test_html_shows_its_images_and_runs_nothing(demo: Client) -> None:
         assert picture.body.startswith(b"\x89PNG") and picture.header("Content-Type") == "image/png"
 
 
-def test_html_of_text_alone_is_escaped(dovecot: Dovecot, alice: Client) -> None:
+def test_html_of_text_alone_is_escaped(mail_server: ImapServer, alice: Client) -> None:
     raw = b"From: a@example.test\r\nSubject: x\r\n\r\n1 < 2 && <script>alert(1)</script>\r\n"
-    mailbox = new_mailbox(dovecot, [seed.Message(raw)])
+    mailbox = new_mailbox(mail_server, [seed.Message(raw)])
     page = content(alice, f"/mailboxes/{segment(mailbox)}/messages/1/html").text
     assert "1 &lt; 2 &amp;&amp; &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in page
@@ -451,8 +452,8 @@ def test_reading_content_changes_nothing(dovecot: Dovecot, alice: Client) -> Non
 
 
 @pytest.mark.parametrize("rest", ["raw", "headers", "text", "html", "parts/1"])
-def test_what_is_not_there(dovecot: Dovecot, alice: Client, rest: str) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(2)))
+def test_what_is_not_there(mail_server: ImapServer, alice: Client, rest: str) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(2)))
     target = f"/mailboxes/{segment(mailbox)}/messages"
     assert alice.get(f"{target}/2/{rest}").status == 200
     for method in ("GET", "HEAD"):
@@ -461,7 +462,7 @@ def test_what_is_not_there(dovecot: Dovecot, alice: Client, rest: str) -> None:
         assert alice.request(method, f"{target}/1/{rest}?uidValidity=1").status == 410
     refused(alice.get(f"{target}/1/{rest}?nonesuch=1"), 400, "nonesuch")
     refused(alice.get(f"{target}/x/{rest}"), 400, "x")
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         expunge(other, [2])
         assert alice.get(f"{target}/2/{rest}").status == 404
 

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from conftest import USERS, StartGateway, tls_options
-from dovecot import Dovecot, Options
+from conftest import USERS, StartGateway, open_server, tls_options
 from event_stream import EventStream
 from gateway import Gateway
 from http_client import basic
+from imap_server import ImapServer
 from test_changes import MESSAGE, SERVERS
 
 NUMBERS = itertools.count(1)
@@ -27,18 +27,18 @@ PASSWORD = USERS["alice"]
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
-def server(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
-    with Dovecot(users=dict(USERS), options=Options(capability=SERVERS[request.param])) as started:
+def server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
+    with open_server(request.config, capability=SERVERS[request.param]) as started:
         yield started
 
 
 @pytest.fixture
-def program(server: Dovecot, start_gateway: StartGateway) -> Gateway:
+def program(server: ImapServer, start_gateway: StartGateway) -> Gateway:
     return start_gateway(*tls_options(server))
 
 
 @contextlib.contextmanager
-def imap_client(server: Dovecot, mailbox: str | None = None) -> Iterator[imaplib.IMAP4]:
+def imap_client(server: ImapServer, mailbox: str | None = None) -> Iterator[imaplib.IMAP4]:
     connection = imaplib.IMAP4(server.host, server.imap_port)
     connection.login("alice", PASSWORD)
     if mailbox:
@@ -52,8 +52,8 @@ def imap_client(server: Dovecot, mailbox: str | None = None) -> Iterator[imaplib
         connection.logout()
 
 
-def new_mailbox() -> str:
-    return f"Events{next(NUMBERS)}"
+def new_mailbox(server: ImapServer) -> str:
+    return server.mailbox(f"Events{next(NUMBERS)}")
 
 
 def open_stream(gateway: Gateway, *mailboxes: str, last_id: str | None = None) -> EventStream:
@@ -68,9 +68,9 @@ def hold(program: Gateway, target: str) -> socket.socket:
     return held
 
 
-def test_a_hundred_streams_of_an_account(server: Dovecot, program: Gateway) -> None:
+def test_a_hundred_streams_of_an_account(server: ImapServer, program: Gateway) -> None:
     """The next one is told, others do not notice, and one that ends makes room."""
-    if server.options.capability is not None:
+    if not server.can("NOTIFY"):
         pytest.skip("the cap has nothing to do with the server")
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(hold(program, "/events?mailbox=@inbox")) for _ in range(100)]
@@ -89,8 +89,8 @@ def test_a_hundred_streams_of_an_account(server: Dovecot, program: Gateway) -> N
                     break
 
 
-def test_every_kind(server: Dovecot, program: Gateway) -> None:
-    mailbox = new_mailbox()
+def test_every_kind(server: ImapServer, program: Gateway) -> None:
+    mailbox = new_mailbox(server)
     with imap_client(server, mailbox) as imap, open_stream(program, mailbox, "@inbox") as stream:
         stream.ready()
         assert stream.status == 200 and stream.headers["content-type"] == "text/event-stream"
@@ -112,10 +112,10 @@ def test_every_kind(server: Dovecot, program: Gateway) -> None:
         assert stream.wait_for("created", "INBOX").data["uids"]
 
 
-def test_mailboxes_come_and_go(server: Dovecot, program: Gateway) -> None:
-    if server.options.capability is not None:
+def test_mailboxes_come_and_go(server: ImapServer, program: Gateway) -> None:
+    if not server.can("NOTIFY"):
         pytest.skip("without NOTIFY they are asked for every 30 s")
-    mailbox = new_mailbox()
+    mailbox = new_mailbox(server)
     with imap_client(server) as imap, open_stream(program) as stream:
         stream.ready()
         imap.create(mailbox)
@@ -131,9 +131,9 @@ def test_mailboxes_come_and_go(server: Dovecot, program: Gateway) -> None:
         stream.wait(lambda: stream.events[-1].data == {"name": f"{mailbox}-new", "deleted": True}, what="deleted")
 
 
-def test_resume(server: Dovecot, start_gateway: StartGateway) -> None:
+def test_resume(server: ImapServer, start_gateway: StartGateway) -> None:
     """At another gateway: the first one is killed without a word."""
-    mailbox = new_mailbox()
+    mailbox = new_mailbox(server)
     first = start_gateway(*tls_options(server))
     with imap_client(server, mailbox) as imap:
         with open_stream(first, mailbox, "INBOX") as stream:
@@ -159,10 +159,9 @@ def test_resume(server: Dovecot, start_gateway: StartGateway) -> None:
             assert again.wait_for("created").data["uids"] == [5]
 
 
-def test_what_came_and_went_is_told_as_gone(server: Dovecot, program: Gateway) -> None:
+def test_what_came_and_went_is_told_as_gone(server: ImapServer, program: Gateway) -> None:
     """A client that reads the mailbox while its stream begins may have seen it; where the server can, it is told."""
-    capability = server.options.capability
-    mailbox = new_mailbox()
+    mailbox = new_mailbox(server)
     with imap_client(server, mailbox) as imap:
         with open_stream(program, mailbox) as stream:
             stream.ready()
@@ -173,11 +172,11 @@ def test_what_came_and_went_is_told_as_gone(server: Dovecot, program: Gateway) -
             again.ready()
             # Once somebody asks for mod-sequences, Dovecot may give all older messages a new one: "updated" is no lie.
             told = [(one.kind, one.data["uids"]) for one in again.events if "uids" in one.data and one.kind != "updated"]
-            assert told == ([("destroyed", [3])] if capability is None or "QRESYNC" in capability else [])
+            assert told == ([("destroyed", [3])] if server.can("QRESYNC") else [])
 
 
-def test_reset(server: Dovecot, start_gateway: StartGateway) -> None:
-    mailbox = new_mailbox()
+def test_reset(server: ImapServer, start_gateway: StartGateway) -> None:
+    mailbox = new_mailbox(server)
     with imap_client(server, mailbox) as imap:
         first = start_gateway(*tls_options(server))
         with open_stream(first, mailbox) as stream:
@@ -226,7 +225,7 @@ class Model:
                 self.counts[event.kind, uid] += 1
 
 
-def churn(server: Dovecot, mailbox: str, seed: int, stop: threading.Event) -> None:
+def churn(server: ImapServer, mailbox: str, seed: int, stop: threading.Event) -> None:
     """Appends, marks and expunges without a pause."""
     chance = random.Random(seed)
     with imap_client(server) as imap:
@@ -243,9 +242,9 @@ def churn(server: Dovecot, mailbox: str, seed: int, stop: threading.Event) -> No
                 imap.store(str(chance.randint(1, n)), chance.choice(["+FLAGS.SILENT", "-FLAGS.SILENT"]), "\\Flagged")
 
 
-def test_nothing_is_missed_or_told_twice(server: Dovecot, program: Gateway) -> None:
+def test_nothing_is_missed_or_told_twice(server: ImapServer, program: Gateway) -> None:
     """Two clients change the mailbox all the time, while a reader loses its connection again and again."""
-    mailbox = new_mailbox()
+    mailbox = new_mailbox(server)
     stop = threading.Event()
     with imap_client(server, mailbox) as imap:
         model = Model({1, 2})
@@ -277,38 +276,38 @@ def test_nothing_is_missed_or_told_twice(server: Dovecot, program: Gateway) -> N
 # What does not depend on how the server tells.
 
 
-def test_server_goes_away(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot))
-    with imap_client(own_dovecot, "Away"):
+def test_server_goes_away(own_mail_server: ImapServer, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server))
+    with imap_client(own_mail_server, "Away"):
         pass
     with open_stream(gateway, "Away") as stream:
         stream.ready()
-        own_dovecot.kill()
-        own_dovecot.start()
-        with imap_client(own_dovecot) as imap:
+        own_mail_server.kill()
+        own_mail_server.start()
+        with imap_client(own_mail_server) as imap:
             imap.append("Away", "", "", MESSAGE)
             assert stream.wait_for("created", seconds=60).data["uids"] == [3]
             assert not [one for one in stream.events if one.kind == "reset"]
 
 
-def test_credential_is_refused(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot))
+def test_credential_is_refused(own_mail_server: ImapServer, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server))
     with contextlib.closing(gateway.client("alice", "wrong")) as client:
         response = client.get("/events")
         assert response.status == 401 and response.type == "application/problem+json"
     with open_stream(gateway, "INBOX") as stream:
         stream.ready()
-        own_dovecot.set_password("alice", "another")
-        own_dovecot.kill()
-        own_dovecot.start()
+        own_mail_server.set_password("alice", "another")
+        own_mail_server.kill()
+        own_mail_server.start()
         problem = stream.wait_for("problem", seconds=60).data
         assert problem["status"] == 401 and problem["type"] == "/problems/unauthorized"
         stream.wait(lambda: stream.is_ended)
         assert stream.is_whole
 
 
-def test_drain_ends_streams(own_dovecot: Dovecot, start_gateway: StartGateway) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot))
+def test_drain_ends_streams(own_mail_server: ImapServer, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server))
     with open_stream(gateway) as stream:
         stream.ready()
         began = time.monotonic()
@@ -318,7 +317,7 @@ def test_drain_ends_streams(own_dovecot: Dovecot, start_gateway: StartGateway) -
     assert gateway.wait() == 0
 
 
-def test_comments(dovecot: Dovecot, gateway: Gateway) -> None:
+def test_comments(mail_server: ImapServer, gateway: Gateway) -> None:
     with open_stream(gateway, "INBOX") as one, open_stream(gateway) as two:
         one.ready()
         two.ready()
@@ -326,7 +325,7 @@ def test_comments(dovecot: Dovecot, gateway: Gateway) -> None:
         two.wait(lambda: two.n_comments > 0, 1)
 
 
-def test_requests(dovecot: Dovecot, gateway: Gateway) -> None:
+def test_requests(mail_server: ImapServer, gateway: Gateway) -> None:
     with contextlib.closing(gateway.client("alice", PASSWORD)) as client:
         assert client.get("/events?mailbox=Nowhere").status == 404
         assert client.get("/events?mailbox=@flagged").status == 404
@@ -339,8 +338,8 @@ def test_requests(dovecot: Dovecot, gateway: Gateway) -> None:
         assert client.get("/events?" + "&".join(f"mailbox={n}" for n in range(65))).status == 400
 
 
-def test_last_id_in_the_query(dovecot: Dovecot, gateway: Gateway) -> None:
-    with imap_client(dovecot, "InQuery") as imap:
+def test_last_id_in_the_query(mail_server: ImapServer, gateway: Gateway) -> None:
+    with imap_client(mail_server, "InQuery") as imap:
         with open_stream(gateway, "InQuery") as stream:
             stream.ready()
         imap.append("InQuery", "", "", MESSAGE)

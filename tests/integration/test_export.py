@@ -23,6 +23,7 @@ import seed
 from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import expunge, good, new_mailbox, refused, second_client, segment, uids
 from proxy import Proxy, plain_options, settled
 from test_streaming import MAX_AHEAD, MIB, SlowReader
@@ -47,7 +48,7 @@ def server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="module")
-def filled(server: Dovecot) -> str:
+def filled(server: ImapServer) -> str:
     """640 messages, among them seven of some hundred KiB, and gaps between the UIDs."""
     name = "Gefüllt/2024"
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
@@ -61,7 +62,7 @@ def filled(server: Dovecot) -> str:
 
 
 @pytest.fixture
-def proxy(server: Dovecot) -> Iterator[Proxy]:
+def proxy(server: ImapServer) -> Iterator[Proxy]:
     with Proxy(server.host, server.imap_port) as proxy:
         yield proxy
 
@@ -84,7 +85,7 @@ def lines(response: Response) -> list[Any]:
     return [json.loads(line) for line in response.body.splitlines()]
 
 
-def raws(server: Dovecot, name: str) -> dict[int, bytes]:
+def raws(server: ImapServer, name: str) -> dict[int, bytes]:
     """What another client gets."""
     with second_client(server, name, USER) as other:
         status, data = other.uid("FETCH", "1:*", "(UID BODY.PEEK[])")
@@ -130,14 +131,14 @@ def test_demo_mailbox(demo: Client) -> None:
     assert lines(demo.get(listed("INBOX", **query), NDJSON)) == page[::-1]
 
 
-def test_empty(client: Client, server: Dovecot) -> None:
+def test_empty(client: Client, server: ImapServer) -> None:
     name = new_mailbox(server, user=USER)
     assert lines(client.get(listed(name, format="ndjson"))) == []
     assert client.get(listed(name, format="mbox")).body == b""
     assert zipfile.ZipFile(io.BytesIO(client.get(listed(name, format="zip")).body)).namelist() == []
 
 
-def test_expunged_meanwhile(client: Client, proxy: Proxy, server: Dovecot) -> None:
+def test_expunged_meanwhile(client: Client, proxy: Proxy, server: ImapServer) -> None:
     """What goes while the list is under way is left out, once the server says that it is gone; nothing else is."""
     name = new_mailbox(server, user=USER)
     seed.append_many(server.imap_port, USER, PASSWORD, name, (seed.plain(n, body="x" * 20_000) for n in range(400)))
@@ -235,7 +236,7 @@ def unquoted(mbox: bytes) -> list[bytes]:
     return [re.sub(rb"^>(>*From )", rb"\1", part[:-1], flags=re.MULTILINE) for part in parts[1:]]
 
 
-def test_mbox(client: Client, server: Dovecot, filled: str, tmp_path: Path) -> None:
+def test_mbox(client: Client, server: ImapServer, filled: str, tmp_path: Path) -> None:
     response = client.get(listed(filled, format="mbox"))
     assert response.header("Content-Disposition") == "attachment; filename=\"Gef_llt_2024.mbox\"; filename*=UTF-8''Gef%C3%BCllt_2024.mbox"
     assert b"\r\n" not in response.body
@@ -251,7 +252,7 @@ def test_mbox(client: Client, server: Dovecot, filled: str, tmp_path: Path) -> N
     assert received == "2023-11-14T22:14:20Z" and first == b"From ann@example.test Tue Nov 14 22:14:20 2023"
 
 
-def test_mbox_of_what_filters_pick(client: Client, server: Dovecot, filled: str) -> None:
+def test_mbox_of_what_filters_pick(client: Client, server: ImapServer, filled: str) -> None:
     messages = raws(server, filled)
     for query in ({"subject": "large"}, {"seen": 0}, {"sort": "-size", "limit": 20}):
         wanted = uids(client.get(listed(filled, **{"limit": 1000, **query})))
@@ -277,7 +278,7 @@ def expect_zip(body: bytes, tmp_path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def test_zip(client: Client, server: Dovecot, filled: str, tmp_path: Path) -> None:
+def test_zip(client: Client, server: ImapServer, filled: str, tmp_path: Path) -> None:
     archive = expect_zip(client.get(listed(filled, format="zip")).body, tmp_path)
     messages = raws(server, filled)
     assert [archive.read(name) for name in archive.namelist()] == list(messages.values())
@@ -298,7 +299,7 @@ def attachments(parts: list[tuple[str | None, bytes, str]]) -> bytes:
     return message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def test_attachments_zip(client: Client, server: Dovecot, tmp_path: Path) -> None:
+def test_attachments_zip(client: Client, server: ImapServer, tmp_path: Path) -> None:
     noise = random.Random(1).randbytes(3 * MIB)
     parts = [
         ("report.pdf", noise, "application/pdf"),
@@ -366,7 +367,7 @@ def test_cut_at_many_places_is_never_a_short_success(client: Client, proxy: Prox
 
 
 @pytest.mark.parametrize("n_bytes", [1, 997])
-def test_pieces_do_not_matter(client: Client, proxy: Proxy, server: Dovecot, n_bytes: int) -> None:
+def test_pieces_do_not_matter(client: Client, proxy: Proxy, server: ImapServer, n_bytes: int) -> None:
     name = new_mailbox(server, [odd_message(n) for n in range(1, 12)], user=USER)
     forms = [listed(name, format=form, limit=3 if n_bytes == 1 else 11) for form in ("ndjson", "mbox", "zip")]
     whole = [client.get(target).body for target in forms]
@@ -375,7 +376,7 @@ def test_pieces_do_not_matter(client: Client, proxy: Proxy, server: Dovecot, n_b
 
 
 @pytest.mark.parametrize("form", ["ndjson", "mbox", "zip"])
-def test_slow_reader_stops_the_reading_upstream(client: Client, proxy: Proxy, server: Dovecot, form: str) -> None:
+def test_slow_reader_stops_the_reading_upstream(client: Client, proxy: Proxy, server: ImapServer, form: str) -> None:
     name = f"Slow {form}"
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
         seed.create(imap, name)
@@ -394,7 +395,7 @@ def test_slow_reader_stops_the_reading_upstream(client: Client, proxy: Proxy, se
         assert len(reader.response.read()) > (8 if form == "ndjson" else 15) * MIB
 
 
-def test_memory_stays_flat(start_gateway: StartGateway, release_binary: Path, server: Dovecot) -> None:
+def test_memory_stays_flat(start_gateway: StartGateway, release_binary: Path, server: ImapServer) -> None:
     """20,000 messages in each form, while lists of the same account are asked for."""
     name, n_messages = "Many", 20_000
     with seed.session(server.imap_port, USER, PASSWORD) as imap:

@@ -23,6 +23,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options, free_port
 from gateway import Gateway
 from http_client import Client, Response, basic
+from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, BlackHole, Conversation, Proxy, Scripted, plain_options, settled, together, wait_for
 
 PASSWORD = "a secret to keep"
@@ -43,7 +44,7 @@ def server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture
-def proxy(server: Dovecot) -> Iterator[Proxy]:
+def proxy(server: ImapServer) -> Iterator[Proxy]:
     with Proxy(server.host, server.imap_port) as proxy:
         yield proxy
 
@@ -56,7 +57,7 @@ def mortal() -> Iterator[Dovecot]:
         yield server
 
 
-def fill(server: Dovecot, user: str) -> None:
+def fill(server: ImapServer, user: str) -> None:
     with seed.session(server.imap_port, user, PASSWORD) as client:
         seed.append(client, "INBOX", [seed.plain(n, subject=f"for {user}") for n in range(3)])
 
@@ -175,7 +176,7 @@ def test_silent_server_frees_every_slot(start_gateway: StartGateway, mortal: Dov
         client.close()
 
 
-def test_one_silent_account_does_not_hold_up_another(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_one_silent_account_does_not_hold_up_another(start_gateway: StartGateway, server: ImapServer) -> None:
     with Proxy(server.host, server.imap_port) as proxy:
         gateway = start_gateway(*plain_options(proxy))
         alice, bob = gateway.client("alice", PASSWORD), gateway.client("bob", PASSWORD)
@@ -348,7 +349,7 @@ BAD_CERTIFICATES = ["self-signed", "unknown CA", "wrong name", "partial name", "
 @pytest.mark.parametrize("name", BAD_CERTIFICATES)
 def test_bad_certificate(
     start_gateway: StartGateway,
-    server: Dovecot,
+    server: ImapServer,
     authority: Authority,
     bad_certificates: dict[str, ServerCertificate],
     name: str,
@@ -364,7 +365,7 @@ def test_bad_certificate(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_good_certificate(start_gateway: StartGateway, server: Dovecot, authority: Authority, host: str) -> None:
+def test_good_certificate(start_gateway: StartGateway, server: ImapServer, authority: Authority, host: str) -> None:
     with Proxy(server.host, server.imap_port, certificate=authority.issue()) as proxy:
         gateway = start_gateway("--imap-url", f"imaps://{host}:{proxy.port}", "--imap-ca-file", str(authority.certificate))
         client = gateway.client("alice", PASSWORD)
@@ -445,7 +446,7 @@ def test_starttls_stripped(
         client.close()
 
 
-def test_starttls_offered(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_starttls_offered(start_gateway: StartGateway, server: ImapServer) -> None:
     with Proxy(server.host, server.imap_port) as proxy:
         gateway = start_gateway("--imap-url", proxy.imap_url, "--imap-ca-file", str(server.ca_file))
         client = gateway.client("alice", PASSWORD)
@@ -457,7 +458,7 @@ def test_starttls_offered(start_gateway: StartGateway, server: Dovecot) -> None:
 # ---- the end of the program
 
 
-def test_sigterm_lets_requests_finish(start_gateway: StartGateway, server: Dovecot, proxy: Proxy) -> None:
+def test_sigterm_lets_requests_finish(start_gateway: StartGateway, server: ImapServer, proxy: Proxy) -> None:
     gateway = start_gateway(*plain_options(proxy))
     clients = [gateway.client("alice", PASSWORD) for _ in range(6)]
     idle, healthy, ready = gateway.client("alice", PASSWORD), gateway.client(), gateway.client()
@@ -487,7 +488,7 @@ def test_sigterm_lets_requests_finish(start_gateway: StartGateway, server: Dovec
         client.close()
 
 
-def test_sigterm_under_load(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_sigterm_under_load(start_gateway: StartGateway, server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(server), "--imap-sessions-per-account", "4")
     load = Load(gateway, 8, MESSAGES + "&uid=1:3")
     wait_for(lambda: load.n(200) > 50, "the load")
@@ -512,7 +513,7 @@ def stalled_download(gateway: Gateway) -> socket.socket:
     return connection
 
 
-def test_second_signal_gives_up_a_stalled_download(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_second_signal_gives_up_a_stalled_download(start_gateway: StartGateway, server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(server))
     with stalled_download(gateway) as connection:
         gateway.signal(signal.SIGTERM)
@@ -528,7 +529,7 @@ def test_second_signal_gives_up_a_stalled_download(start_gateway: StartGateway, 
         assert n_read < length, "a body that was given up looks whole"
 
 
-def test_sigterm_with_a_stalled_download(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_sigterm_with_a_stalled_download(start_gateway: StartGateway, server: ImapServer) -> None:
     """Thirty seconds, which is what this test takes: nobody waits longer for a reader that does not read."""
     gateway = start_gateway(*tls_options(server))
     with stalled_download(gateway):
@@ -550,7 +551,7 @@ def cpu_seconds(gateway: Gateway) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_no_descriptor_for_the_server(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_no_descriptor_for_the_server(start_gateway: StartGateway, server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(server))
     alice, bob = gateway.client("alice", PASSWORD), gateway.client("bob", PASSWORD)
     assert alice.get(MESSAGES).status == 200 and bob.get("/healthz").status == 200
@@ -566,7 +567,7 @@ def test_no_descriptor_for_the_server(start_gateway: StartGateway, server: Dovec
     bob.close()
 
 
-def test_no_descriptor_for_a_client(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_no_descriptor_for_a_client(start_gateway: StartGateway, server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(server))
     alice = gateway.client("alice", PASSWORD)
     assert alice.get(MESSAGES).status == 200

@@ -17,6 +17,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, basic
+from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, Link, Proxy, plain_options, together, wait_for
 
 PASSWORD = "secret"
@@ -36,7 +37,7 @@ def server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="module")
-def proxy(server: Dovecot) -> Iterator[Proxy]:
+def proxy(server: ImapServer) -> Iterator[Proxy]:
     with Proxy(server.host, server.imap_port) as proxy:
         yield proxy
 
@@ -599,7 +600,7 @@ def test_pipelined_requests_of_two_accounts(program: Gateway) -> None:
 
 
 @pytest.fixture(scope="module")
-def cors(binary, server: Dovecot) -> Iterator[Gateway]:  # type: ignore[no-untyped-def]
+def cors(binary, server: ImapServer) -> Iterator[Gateway]:  # type: ignore[no-untyped-def]
     with Gateway(binary, [*tls_options(server), "--cors-origin", "https://app.example"]) as gateway:
         yield gateway
 

@@ -7,17 +7,17 @@ from urllib.parse import quote
 
 import pytest
 import seed
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, new_mailbox, refused, second_client, segment, store, uids
 
 SYSTEM = {"$seen": "\\Seen", "$flagged": "\\Flagged", "$answered": "\\Answered", "$draft": "\\Draft", "$deleted": "\\Deleted"}
 
 
 @pytest.fixture
-def mailbox(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, [seed.Message(seed.plain(n).raw, flags) for n, flags in enumerate([(), ("\\Seen",), ("old",)])])
+def mailbox(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, [seed.Message(seed.plain(n).raw, flags) for n, flags in enumerate([(), ("\\Seen",), ("old",)])])
 
 
 def message(mailbox: str, uid: int = 1, rest: str = "") -> str:
@@ -29,9 +29,9 @@ def patched(client: Client, target: str, keywords: dict[str, bool | None]) -> di
     return reply
 
 
-def test_set_and_clear(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_set_and_clear(alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     target = message(mailbox)
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert patched(alice, target, {"$seen": True, "project-x": True}) == {"$seen": True, "project-x": True}
         assert flags_of(other, 1) - {"\\Recent"} == {"\\Seen", "project-x"}
         assert patched(alice, target, {"$seen": None, "$flagged": True}) == {"$flagged": True, "project-x": True}
@@ -44,8 +44,8 @@ def test_set_and_clear(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
 
 
 @pytest.mark.parametrize("keyword", SYSTEM)
-def test_system_flags(alice: Client, dovecot: Dovecot, mailbox: str, keyword: str) -> None:
-    with second_client(dovecot, mailbox) as other:
+def test_system_flags(alice: Client, mail_server: ImapServer, mailbox: str, keyword: str) -> None:
+    with second_client(mail_server, mailbox) as other:
         for name in (keyword, keyword.upper(), quote(keyword)):
             assert good(alice.put(message(mailbox, 3, f"/keywords/{name}")))["keywords"] == {keyword: True, "old": True}
             assert SYSTEM[keyword] in flags_of(other, 3)
@@ -70,7 +70,7 @@ def test_both_addresses(alice: Client, mailbox: str) -> None:
     assert good(alice.patch(short, {}))["href"] == message(mailbox) == reply["href"]
 
 
-def test_read_your_writes(gateway: Gateway, alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_read_your_writes(gateway: Gateway, alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     """At once, by every way to look, on other connections too."""
     other = gateway.client("alice", "secret")
     where = f"/mailboxes/{segment(mailbox)}"
@@ -103,7 +103,7 @@ def test_fields_of_the_reply(alice: Client, mailbox: str) -> None:
 # ---- conditional ----
 
 
-def test_if_match(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_if_match(alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     etag = alice.get(message(mailbox)).header("ETag") or ""
     response = alice.patch(message(mailbox), {"keywords": {"a": True}}, {"If-Match": etag})
     assert good(response)["keywords"] == {"a": True}
@@ -117,9 +117,9 @@ def test_if_match(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
     assert good(alice.delete(message(mailbox, 1, "/keywords/b"), {"If-Match": "*"}))["keywords"] == {"a": True}
 
 
-def test_if_match_when_another_client_was_first(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_if_match_when_another_client_was_first(alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     etag = alice.get(message(mailbox)).header("ETag") or ""
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "1", "+FLAGS", "\\Answered")
         response = alice.patch(message(mailbox), {"keywords": {"$seen": True}}, {"If-Match": etag})
         problem = refused(response, 412)
@@ -208,22 +208,22 @@ BAD_BODIES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("body", "named"), BAD_BODIES, ids=[body[:40].decode("latin-1") for body, _ in BAD_BODIES])
-def test_bad_bodies_are_named(alice: Client, dovecot: Dovecot, mailbox: str, body: bytes, named: str) -> None:
+def test_bad_bodies_are_named(alice: Client, mail_server: ImapServer, mailbox: str, body: bytes, named: str) -> None:
     refused(alice.request("PATCH", message(mailbox), body, {"Content-Type": "application/json"}), 400, named)
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert flags_of(other, 1) <= {"\\Recent"}
 
 
 @pytest.mark.parametrize("keyword", ["%5CSeen", "a%20b", "a%28b", "a%0D%0Ab", "%22", "%7B5%7D", "%2A", "%C3%BC", "a%5D", "k" * 201])
-def test_bad_keywords_in_the_path(alice: Client, dovecot: Dovecot, mailbox: str, keyword: str) -> None:
+def test_bad_keywords_in_the_path(alice: Client, mail_server: ImapServer, mailbox: str, keyword: str) -> None:
     for method in ("PUT", "DELETE"):
         refused(alice.request(method, message(mailbox, 1, f"/keywords/{keyword}")), 400, "keyword")
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert flags_of(other, 1) <= {"\\Recent"}
 
 
 @pytest.mark.parametrize("keyword", ["$flagged", "a.b", "a+b", "[x", "$", "0", "k" * 50, "a&b", "x=1", "~", "a:b"])
-def test_good_keywords_in_the_path(alice: Client, dovecot: Dovecot, mailbox: str, keyword: str) -> None:
+def test_good_keywords_in_the_path(alice: Client, mail_server: ImapServer, mailbox: str, keyword: str) -> None:
     body = good(alice.put(message(mailbox, 1, f"/keywords/{quote(keyword, safe='$')}")))
     assert body["keywords"] == {keyword.lower(): True}
     assert uids(alice.get(f"/mailboxes/{segment(mailbox)}/messages?keyword={quote(keyword)}")) == [1]
@@ -262,7 +262,7 @@ def answers(client: Client, mailbox: str, uid: int, query: str = "") -> list[Res
     ]
 
 
-def test_not_found_and_gone(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_not_found_and_gone(alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     for response in answers(alice, mailbox, 99):
         refused(response, 404, "99")
     for response in answers(alice, "Nowhere", 1):
@@ -271,16 +271,16 @@ def test_not_found_and_gone(alice: Client, dovecot: Dovecot, mailbox: str) -> No
         refused(response, 410, "UIDVALIDITY")
     for response in answers(alice, mailbox, 1, "?nonesuch=1"):
         refused(response, 400, "nonesuch")
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         expunge(other, [2])
         for response in answers(alice, mailbox, 2):
             refused(response, 404, "2")
 
 
-def test_deleted_is_a_keyword_and_expunges_nothing(alice: Client, dovecot: Dovecot, mailbox: str) -> None:
+def test_deleted_is_a_keyword_and_expunges_nothing(alice: Client, mail_server: ImapServer, mailbox: str) -> None:
     assert patched(alice, message(mailbox), {"$deleted": True}) == {"$deleted": True}
     assert uids(alice.get(f"/mailboxes/{segment(mailbox)}/messages")) == [3, 2, 1]
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert other.uid("SEARCH", "ALL")[1] == [b"1 2 3"]
 
 

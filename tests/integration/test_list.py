@@ -11,6 +11,7 @@ import seed
 from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from http_client import Client
+from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, new_mailbox, pages, refused, second_client, segment, store, uids
 from openapi_check import Description
 
@@ -23,8 +24,8 @@ def listing(mailbox: str, **parameters: object) -> str:
 # ---- paging ----
 
 
-def test_newest_first_by_pages(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(25)))
+def test_newest_first_by_pages(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(25)))
     found = pages(alice, listing(mailbox, limit=10, fields="uid"))
     assert found == [list(range(25, 15, -1)), list(range(15, 5, -1)), list(range(5, 0, -1))]
     assert pages(alice, listing(mailbox, limit=25)) == [list(range(25, 0, -1))]
@@ -33,20 +34,20 @@ def test_newest_first_by_pages(alice: Client, dovecot: Dovecot) -> None:
     assert pages(alice, listing(mailbox)) == [list(range(25, 0, -1))]
 
 
-def test_empty_mailbox(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot)
+def test_empty_mailbox(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server)
     for parameters in ({}, {"seen": "0"}, {"sort": "subject"}, {"uid": "1:*"}, {"preview": "1", "body": "text"}):
         body = good(alice.get(listing(mailbox, **parameters)))
         assert body["messages"] == [] and body["total"] == 0 and "next" not in body
         assert body["uidValidity"] > 0
 
 
-def test_default_limit_is_fifty(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(51)))
+def test_default_limit_is_fifty(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(51)))
     assert [len(page) for page in pages(alice, listing(mailbox, fields="uid"))] == [50, 1]
 
 
-def page_while_a_second_client_writes(client: Client, server: Dovecot, parameters: dict[str, str]) -> None:
+def page_while_a_second_client_writes(client: Client, server: ImapServer, parameters: dict[str, str]) -> None:
     """Between pages messages arrive and go, the cursor's own among them: no message twice, none lost."""
     mailbox = new_mailbox(server, (seed.plain(n, body="x" * (n * 37 % 101)) for n in range(120)))
     gone: set[int] = set()
@@ -77,8 +78,8 @@ WAYS = [{}, {"subject": "Message"}, {"hasAttachment": "0"}, {"sort": "receivedAt
 
 
 @pytest.mark.parametrize("parameters", WAYS, ids=str)
-def test_paging_while_a_second_client_writes(alice: Client, dovecot: Dovecot, parameters: dict[str, str]) -> None:
-    page_while_a_second_client_writes(alice, dovecot, parameters)
+def test_paging_while_a_second_client_writes(alice: Client, mail_server: ImapServer, parameters: dict[str, str]) -> None:
+    page_while_a_second_client_writes(alice, mail_server, parameters)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +95,10 @@ def test_paging_likewise_on_a_bare_server(start_gateway: StartGateway, bare: Dov
     page_while_a_second_client_writes(client, bare, parameters)
 
 
-def test_paging_by_position_after_many_expunges(alice: Client, dovecot: Dovecot) -> None:
+def test_paging_by_position_after_many_expunges(alice: Client, mail_server: ImapServer) -> None:
     """All that the first page showed goes, and most of what would come next."""
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(60)))
-    with second_client(dovecot, mailbox) as other:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(60)))
+    with second_client(mail_server, mailbox) as other:
         found = pages(
             alice,
             listing(mailbox, limit=20, fields="uid"),
@@ -106,8 +107,8 @@ def test_paging_by_position_after_many_expunges(alice: Client, dovecot: Dovecot)
     assert found == [list(range(60, 40, -1)), list(range(14, 0, -1))]
 
 
-def test_cursor_belongs_to_its_query(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(9)))
+def test_cursor_belongs_to_its_query(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(9)))
     cursor = good(alice.get(listing(mailbox, limit=2, seen=1)))["next"].split("cursor=")[1]
     refused(alice.get(listing(mailbox, limit=2, seen=0, cursor=cursor)), 400, "cursor")
     refused(alice.get(listing(mailbox, limit=2, cursor=cursor)), 400, "cursor")
@@ -185,9 +186,9 @@ TWO = seed.Message(
 
 
 @pytest.fixture(scope="module")
-def two(dovecot: Dovecot) -> str:
+def two(mail_server: ImapServer) -> str:
     """UID 1 is ONE, UID 2 is TWO."""
-    return new_mailbox(dovecot, [ONE, TWO])
+    return new_mailbox(mail_server, [ONE, TWO])
 
 
 SIZE = (len(seed.crlf(ONE.raw)), len(seed.crlf(TWO.raw)))
@@ -308,11 +309,11 @@ def test_every_filter_has_a_positive_and_a_negative_case() -> None:
         assert any(len(expected) < 2 for expected in results), f"no negative case for {name}"
 
 
-def test_changed_since(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(4)))
+def test_changed_since(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(4)))
     state = good(alice.get(f"/mailboxes/{segment(mailbox)}"))["highestModseq"]
     assert uids(alice.get(listing(mailbox, changedSince=state))) == []
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "2", "+FLAGS", "\\Flagged")
     assert uids(alice.get(listing(mailbox, changedSince=state))) == [2]
 
@@ -321,11 +322,11 @@ def test_what_the_server_cannot_search_is_422(alice: Client, two: str) -> None:
     refused(alice.get(listing(two, threadId="T1")), 422, "threadId")
 
 
-def test_texts_reach_the_server_as_they_are(alice: Client, dovecot: Dovecot) -> None:
+def test_texts_reach_the_server_as_they_are(alice: Client, mail_server: ImapServer) -> None:
     """Quotes, backslashes, literals and line ends are data."""
     texts = ['say "hi"', "back\\slash", "100% {5}", "{5+}", "(ALL)", "* OK", "ünïcödé ✓", "a&b=c"]
     raw = [_message("From: a@example.test", f"Subject: n{n}", body=text) for n, text in enumerate(texts)]
-    mailbox = new_mailbox(dovecot, map(seed.Message, raw))
+    mailbox = new_mailbox(mail_server, map(seed.Message, raw))
     for number, text in enumerate(texts, 1):
         assert uids(alice.get(listing(mailbox, body=text))) == [number], text
     for text in ("a\r\nb LOGOUT", "a\nb", "{10}\r\n"):
@@ -340,7 +341,7 @@ def test_texts_reach_the_server_as_they_are(alice: Client, dovecot: Dovecot) -> 
 
 
 @pytest.fixture(scope="module")
-def sortable(dovecot: Dovecot) -> str:
+def sortable(mail_server: ImapServer) -> str:
     """Twelve messages whose keys disagree with each other, with ties."""
     messages = []
     for n in range(12):
@@ -359,7 +360,7 @@ def sortable(dovecot: Dovecot) -> str:
                 datetime(2024, 6, 1 + n * 7 % 12, 9, 0, 0, tzinfo=timezone.utc),
             )
         )
-    return new_mailbox(dovecot, messages)
+    return new_mailbox(mail_server, messages)
 
 
 KEYS = {
@@ -460,8 +461,8 @@ def test_text_and_html_of_an_alternative(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?seen=0", "?sort=size"])
-def test_etag_and_a_second_client(alice: Client, dovecot: Dovecot, query: str) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(6)))
+def test_etag_and_a_second_client(alice: Client, mail_server: ImapServer, query: str) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(6)))
     target = listing(mailbox) + query
     first = alice.get(target)
     etag = first.header("ETag")
@@ -470,7 +471,7 @@ def test_etag_and_a_second_client(alice: Client, dovecot: Dovecot, query: str) -
         again = alice.get(target, {"If-None-Match": tags})
         assert again.status == 304 and again.body == b"" and again.header("ETag") == etag
     assert alice.get(target, {"If-None-Match": '"x"'}).status == 200
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "4", "+FLAGS", "\\Flagged")  # which is not seen
         changed = alice.get(target, {"If-None-Match": etag})
         assert changed.status == 200 and changed.header("ETag") != etag
@@ -484,11 +485,11 @@ def test_etag_and_a_second_client(alice: Client, dovecot: Dovecot, query: str) -
         assert left.status == 200 and 7 not in uids(left)
 
 
-def test_state_is_that_of_the_mailbox(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(3)))
+def test_state_is_that_of_the_mailbox(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(3)))
     states = [good(alice.get(listing(mailbox)))["state"]]
     assert states[0] == good(alice.get(f"/mailboxes/{segment(mailbox)}"))["state"]
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "1", "+FLAGS", "\\Answered")
         states.append(good(alice.get(listing(mailbox)))["state"])
         seed.append(other, mailbox, [seed.plain(9)])
@@ -499,11 +500,11 @@ def test_state_is_that_of_the_mailbox(alice: Client, dovecot: Dovecot) -> None:
     assert states[3] == good(alice.get(f"/mailboxes/{segment(mailbox)}"))["state"]
 
 
-def test_lists_do_not_mark_as_seen(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(3)])
+def test_lists_do_not_mark_as_seen(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(3)])
     alice.get(listing(mailbox, preview=1, body="text,html"))
     alice.get(listing(mailbox, body="Hello", sort="subject"))
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert all("\\Seen" not in flags_of(other, uid) for uid in (1, 2, 3))
 
 

@@ -17,6 +17,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import good, new_mailbox, refused, second_client, segment
 
 NUMBERS = itertools.count(1)
@@ -29,12 +30,12 @@ def name() -> str:
 
 
 @contextlib.contextmanager
-def other_client(server: Dovecot) -> Iterator[imaplib.IMAP4]:
+def other_client(server: ImapServer) -> Iterator[imaplib.IMAP4]:
     with seed.session(server.imap_port, "alice", "secret") as client:
         yield client
 
 
-def listed(server: Dovecot, pattern: str, command: str = "list") -> set[str]:
+def listed(server: ImapServer, pattern: str, command: str = "list") -> set[str]:
     """The names as the server has them, in modified UTF-7."""
     with other_client(server) as client:
         status, lines = getattr(client, command)('""', seed.quoted(pattern))
@@ -59,10 +60,10 @@ def created(response: Response) -> dict[str, Any]:
     return mailbox
 
 
-def test_create(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_create(alice: Client, mail_server: ImapServer, name: str) -> None:
     response = post(alice, name=name, role=None, isSubscribed=True)
     mailbox = created(response)
-    assert listed(dovecot, name) == {name} == listed(dovecot, name, "lsub")
+    assert listed(mail_server, name) == {name} == listed(mail_server, name, "lsub")
     assert mailbox["isSubscribed"] is True and mailbox["totalEmails"] == 0 and mailbox["uidValidity"] > 0
     again = alice.get(address(name))
     assert good(again) == mailbox and again.header("ETag") == response.header("ETag")
@@ -70,14 +71,14 @@ def test_create(alice: Client, dovecot: Dovecot, name: str) -> None:
 
 
 @pytest.mark.parametrize("subscribed", [None, False])
-def test_create_unsubscribed(alice: Client, dovecot: Dovecot, name: str, subscribed: bool | None) -> None:
+def test_create_unsubscribed(alice: Client, mail_server: ImapServer, name: str, subscribed: bool | None) -> None:
     """A name that was subscribed once is so again when it is made anew, unless it is not to be."""
-    with other_client(dovecot) as client:
+    with other_client(mail_server) as client:
         client.create(seed.quoted(name))
         client.subscribe(seed.quoted(name))
         client.delete(seed.quoted(name))
     mailbox = created(post(alice, name=name, **({} if subscribed is None else {"isSubscribed": subscribed})))
-    assert mailbox["isSubscribed"] is (name in listed(dovecot, name, "lsub"))
+    assert mailbox["isSubscribed"] is (name in listed(mail_server, name, "lsub"))
     assert mailbox["isSubscribed"] is (subscribed is None)
 
 
@@ -93,11 +94,11 @@ def test_names(alice: Client, dovecot: Dovecot, name: str, leaf: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "a//b", "/a", "a/", "a\r\nA9 LOGOUT", "a\u0000b", "a\u0085", "x" * 1025, None, 7])
-def test_bad_names(alice: Client, dovecot: Dovecot, bad: object) -> None:
-    before = listed(dovecot, "*")
+def test_bad_names(alice: Client, mail_server: ImapServer, bad: object) -> None:
+    before = listed(mail_server, "*")
     refused(post(alice, name=bad), 400)
     refused(alice.patch(address("INBOX"), {"name": bad}), 400) if bad not in ("a//b", "/a", "a/") else None
-    assert listed(dovecot, "*") == before
+    assert listed(mail_server, "*") == before
 
 
 def test_bad_bodies(alice: Client, name: str) -> None:
@@ -111,18 +112,18 @@ def test_bad_bodies(alice: Client, name: str) -> None:
     refused(alice.get(address(name)), 404)
 
 
-def test_inbox(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_inbox(alice: Client, mail_server: ImapServer, name: str) -> None:
     for target in ("INBOX", "inbox", "@inbox"):
         refused(alice.delete(f"/mailboxes/{target}"), 409)
         refused(alice.patch(f"/mailboxes/{target}", {"name": name}), 409)
     refused(post(alice, name="Inbox"), 409)
     assert good(alice.patch("/mailboxes/inbox", {"name": "INBOX"}))["name"] == "INBOX"
-    assert listed(dovecot, name) == set() and listed(dovecot, "INBOX") == {"INBOX"}
+    assert listed(mail_server, name) == set() and listed(mail_server, "INBOX") == {"INBOX"}
 
 
-def test_rename(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_rename(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Children, messages and the mailbox's own subscription follow."""
-    with other_client(dovecot) as client:
+    with other_client(mail_server) as client:
         for one in (name, f"{name}/a", f"{name}/a/b", f"{name}x"):
             client.create(seed.quoted(one))
             seed.append(client, one, [seed.plain(1)])
@@ -132,79 +133,79 @@ def test_rename(alice: Client, dovecot: Dovecot, name: str) -> None:
     mailbox = good(response)
     assert mailbox["name"] == new and mailbox["isSubscribed"] is True and mailbox["totalEmails"] == 1
     assert response.header("Content-Location") == mailbox["href"] == address(new)
-    assert listed(dovecot, f"{name}*") == {f"{name}x"}
-    assert listed(dovecot, f"{new}*") == {new, f"{new}/a", f"{new}/a/b"}
-    assert listed(dovecot, f"{name}*", "lsub") == set() and listed(dovecot, f"{new}*", "lsub") == {new}
+    assert listed(mail_server, f"{name}*") == {f"{name}x"}
+    assert listed(mail_server, f"{new}*") == {new, f"{new}/a", f"{new}/a/b"}
+    assert listed(mail_server, f"{name}*", "lsub") == set() and listed(mail_server, f"{new}*", "lsub") == {new}
     assert good(alice.get(f"{address(new)}/messages/1"))["uid"] == 1
     assert good(alice.get(address(new))) == mailbox
     refused(alice.get(address(name)), 404)
     refused(alice.patch(address(name), {"name": "Elsewhere"}), 404)
 
 
-def test_rename_refused(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_rename_refused(alice: Client, mail_server: ImapServer, name: str) -> None:
     for one in (name, f"{name} b"):
         created(post(alice, name=one))
     refused(alice.patch(address(name), {"name": f"{name} b"}), 409)
     refused(alice.patch(address(name), {"name": f"{name}/under/itself"}), 409)
     refused(alice.patch(address(name), {"name": f"{name}//x"}), 400)
     assert good(alice.patch(address(name), {"name": name}))["name"] == name
-    assert listed(dovecot, f"{name}*") == {name, f"{name} b"}
+    assert listed(mail_server, f"{name}*") == {name, f"{name} b"}
 
 
-def test_subscribe(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_subscribe(alice: Client, mail_server: ImapServer, name: str) -> None:
     created(post(alice, name=name))
     for wanted in (True, True, False, False):
         assert good(alice.patch(address(name), {"isSubscribed": wanted}))["isSubscribed"] is wanted
-        assert (name in listed(dovecot, name, "lsub")) is wanted
+        assert (name in listed(mail_server, name, "lsub")) is wanted
         assert good(alice.patch(address(name), {}))["isSubscribed"] is wanted
     both = good(alice.patch(address(name), {"name": f"{name} b", "isSubscribed": True}, {"If-Match": "*"}))
     assert both["name"] == f"{name} b" and both["isSubscribed"] is True
-    assert listed(dovecot, f"{name}*", "lsub") == {f"{name} b"}
+    assert listed(mail_server, f"{name}*", "lsub") == {f"{name} b"}
 
 
-def test_name_that_the_server_cannot_take(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_name_that_the_server_cannot_take(alice: Client, mail_server: ImapServer, name: str) -> None:
     problem = refused(post(alice, name=f"~{name}"), 422)
     assert problem["imap"]["code"] == "CANNOT"
     created(post(alice, name=name))
     refused(alice.patch(address(name), {"name": f"~{name}"}), 422)
-    assert listed(dovecot, name) == {name}
+    assert listed(mail_server, name) == {name}
 
 
-def test_delete(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_delete(alice: Client, mail_server: ImapServer, name: str) -> None:
     created(post(alice, name=name))
     response = alice.delete(address(name))
     assert response.status == 204 and response.body == b""
-    assert listed(dovecot, name) == set()
+    assert listed(mail_server, name) == set()
     refused(alice.delete(address(name)), 404)
     refused(alice.delete(address("Nowhere")), 404)
 
 
-def test_delete_with_children(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_delete_with_children(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Dovecot keeps the name, empty; the children are not touched."""
-    with other_client(dovecot) as client:
+    with other_client(mail_server) as client:
         for one in (name, f"{name}/a"):
             seed.create(client, one)
             seed.append(client, one, [seed.plain(1)])
     assert alice.delete(address(name)).status == 204
-    assert listed(dovecot, f"{name}/*") == {f"{name}/a"}
+    assert listed(mail_server, f"{name}/*") == {f"{name}/a"}
     assert good(alice.get(f"{address(name + '/a')}/messages"))["total"] == 1
     assert good(alice.get(address(name)))["isSelectable"] is False
     response = alice.delete(address(name))
     assert response.status in (404, 409), response.body
-    assert listed(dovecot, f"{name}/*") == {f"{name}/a"}
+    assert listed(mail_server, f"{name}/*") == {f"{name}/a"}
 
 
-def test_if_match(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_if_match(alice: Client, mail_server: ImapServer, name: str) -> None:
     created(post(alice, name=name))
     target = address(name)
     for query in ("", "?pretty=1"):
         seen = alice.get(target + query).header("ETag")
         assert seen is not None
-        with other_client(dovecot) as client:
+        with other_client(mail_server) as client:
             seed.append(client, name, [seed.plain(1)])
         refused(alice.patch(target, {"name": f"{name} b"}, {"If-Match": seen}), 412)
         refused(alice.delete(target, {"If-Match": seen}), 412)
-        assert listed(dovecot, name) == {name}
+        assert listed(mail_server, name) == {name}
     seen = alice.get(f"{target}?pretty=1").header("ETag")
     assert seen is not None
     renamed = alice.patch(target, {"name": f"{name} b"}, {"If-Match": f'"other", {seen}'})
@@ -215,10 +216,10 @@ def test_if_match(alice: Client, dovecot: Dovecot, name: str) -> None:
 
 
 @pytest.mark.parametrize("sessions", [1, 4])
-def test_open_sessions(start_gateway: StartGateway, dovecot: Dovecot, sessions: int) -> None:
+def test_open_sessions(start_gateway: StartGateway, mail_server: ImapServer, sessions: int) -> None:
     """Sessions that had the mailbox open are not used for what has its name now."""
-    name = new_mailbox(dovecot, [seed.plain(1), seed.plain(2)])
-    gateway = start_gateway(*tls_options(dovecot), "--imap-sessions-per-account", str(sessions))
+    name = new_mailbox(mail_server, [seed.plain(1), seed.plain(2)])
+    gateway = start_gateway(*tls_options(mail_server), "--imap-sessions-per-account", str(sessions))
     client = gateway.client("alice", "secret")
     for turn in range(3):
         old, new = address(name), address(f"{name} {turn}")
@@ -231,13 +232,13 @@ def test_open_sessions(start_gateway: StartGateway, dovecot: Dovecot, sessions: 
         refused(client.get(f"{new}/messages"), 404)
         assert created(post(client, name=name))["uidValidity"] != first
         assert good(client.get(f"{old}/messages"))["total"] == 0
-        with other_client(dovecot) as other:
+        with other_client(mail_server) as other:
             seed.append(other, name, [seed.plain(3), seed.plain(4)])
 
 
-def test_changed_elsewhere(gateway: Gateway, alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_changed_elsewhere(gateway: Gateway, alice: Client, mail_server: ImapServer, name: str) -> None:
     """Another client renames, deletes and makes what a session of the gateway has open."""
-    with other_client(dovecot) as client:
+    with other_client(mail_server) as client:
         seed.create(client, name)
         seed.append(client, name, [seed.plain(1)])
         assert good(alice.get(f"{address(name)}/messages"))["total"] == 1
@@ -250,19 +251,19 @@ def test_changed_elsewhere(gateway: Gateway, alice: Client, dovecot: Dovecot, na
         assert good(alice.get(f"{address(name)}/messages"))["total"] == 0
 
 
-def test_second_client_has_it_open(alice: Client, dovecot: Dovecot) -> None:
-    name = new_mailbox(dovecot, [seed.plain(1)])
-    with second_client(dovecot, name):
+def test_second_client_has_it_open(alice: Client, mail_server: ImapServer) -> None:
+    name = new_mailbox(mail_server, [seed.plain(1)])
+    with second_client(mail_server, name):
         assert good(alice.patch(address(name), {"name": f"{name} b"}))["totalEmails"] == 1
         assert alice.delete(address(f"{name} b")).status == 204
-    assert listed(dovecot, f"{name}*") == set()
+    assert listed(mail_server, f"{name}*") == set()
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-def test_a_download_under_way(gateway: Gateway, alice: Client, dovecot: Dovecot, is_deleted: bool) -> None:
+def test_a_download_under_way(gateway: Gateway, alice: Client, mail_server: ImapServer, is_deleted: bool) -> None:
     """It ends whole, or visibly broken off, and its session serves nothing after it."""
     raw = seed.plain(1).raw + b"0123456789abcdef0123456789abcdef\r\n" * 200_000
-    name = new_mailbox(dovecot, [seed.Message(raw)])
+    name = new_mailbox(mail_server, [seed.Message(raw)])
     reader = gateway.client("alice", "secret")
     stream = reader.open("GET", f"{address(name)}/messages/1/raw")
     assert stream.status == 200
@@ -275,7 +276,7 @@ def test_a_download_under_way(gateway: Gateway, alice: Client, dovecot: Dovecot,
         response = alice.patch(address(name), {"name": f"{name} b"})
         if response.status != 200:
             refused(response, 502, "the mailbox was renamed")
-        assert listed(dovecot, f"{name} b") == {f"{name} b"}
+        assert listed(mail_server, f"{name} b") == {f"{name} b"}
     with contextlib.suppress(IncompleteRead):
         assert head + stream.read() == raw
     reader.close()

@@ -15,6 +15,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from gateway import Gateway
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import flags_of, good, new_mailbox, refused, second_client, segment, store, uids
 
 FULL = "IMAP4rev1 SASL-IR ENABLE IDLE UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH LITERAL+ SPECIAL-USE"
@@ -30,13 +31,13 @@ FORBIDDEN = {"all": [], "no MOVE": [b" MOVE "], "no UIDPLUS": [b"EXPUNGE"], "MOV
 
 
 @pytest.fixture
-def source(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, [seed.plain(n) for n in range(5)])
+def source(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, [seed.plain(n) for n in range(5)])
 
 
 @pytest.fixture
-def target(dovecot: Dovecot) -> str:
-    return new_mailbox(dovecot, [seed.plain(9)], name="Ziel & mehr/Ü {}")
+def target(mail_server: ImapServer) -> str:
+    return new_mailbox(mail_server, [seed.plain(9)], name="Ziel & mehr/Ü {}")
 
 
 def message(mailbox: str, uid: int, rest: str = "") -> str:
@@ -47,7 +48,7 @@ def copy(client: Client, mailbox: str, uid: int, target: str, headers: dict[str,
     return client.request("POST", message(mailbox, uid, "/copy"), headers=headers, json_body={"mailbox": target})
 
 
-def ids(server: Dovecot, mailbox: str) -> dict[int, str]:
+def ids(server: ImapServer, mailbox: str) -> dict[int, str]:
     """UID to Message-ID of what is there, as another client sees it."""
     with second_client(server, mailbox) as client:
         return ids_of(client)
@@ -69,8 +70,8 @@ def ids_of(client: imaplib.IMAP4) -> dict[int, str]:
 # ---- copy ----
 
 
-def test_copy(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
-    before = ids(dovecot, source)
+def test_copy(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
+    before = ids(mail_server, source)
     response = copy(alice, source, 2, target)
     assert response.status == 201, response.body
     body = response.json()
@@ -78,7 +79,7 @@ def test_copy(alice: Client, dovecot: Dovecot, source: str, target: str) -> None
     assert response.header("Location") == message(target, 2)
     copied = good(alice.get(response.header("Location") or ""))
     assert copied["messageId"] == good(alice.get(message(source, 2)))["messageId"]
-    assert ids(dovecot, source) == before and ids(dovecot, target)[2] == before[2]
+    assert ids(mail_server, source) == before and ids(mail_server, target)[2] == before[2]
     assert copy(alice, source, 2, source).json()["uid"] == 6  # a duplicate, where that is asked for
 
 
@@ -87,21 +88,21 @@ def test_copy_by_the_short_address(alice: Client, source: str, target: str) -> N
     assert response.status == 201 and response.json()["mailbox"] == target
 
 
-def test_copy_of_what_is_not_there(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
+def test_copy_of_what_is_not_there(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     refused(copy(alice, source, 99, target), 404, "99")
     problem = refused(copy(alice, source, 1, "Nowhere/Ü"), 404, "Nowhere/Ü")
     assert problem["imap"]["code"] == "TRYCREATE"
     refused(copy(alice, "Nowhere", 1, target), 404, "Nowhere")
     refused(copy(alice, source, 1, "@trash"), 404, "@trash")  # a name, as any other
-    assert len(ids(dovecot, target)) == 1
+    assert len(ids(mail_server, target)) == 1
     assert "Nowhere/Ü" not in [one["name"] for one in good(alice.get("/mailboxes"))["mailboxes"]]
 
 
 # ---- move ----
 
 
-def test_move(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
-    before = ids(dovecot, source)
+def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
+    before = ids(mail_server, source)
     response = alice.patch(message(source, 3), {"mailbox": target})
     body = good(response)
     assert (body["mailbox"], body["uid"], body["href"]) == (target, 2, message(target, 2))
@@ -109,37 +110,37 @@ def test_move(alice: Client, dovecot: Dovecot, source: str, target: str) -> None
     again = alice.get(body["href"])
     assert again.header("ETag") == response.header("ETag") and good(again)["keywords"] == body["keywords"]
     refused(alice.get(message(source, 3)), 404)
-    assert ids(dovecot, source) == {uid: one for uid, one in before.items() if uid != 3}
-    assert ids(dovecot, target)[2] == before[3]
+    assert ids(mail_server, source) == {uid: one for uid, one in before.items() if uid != 3}
+    assert ids(mail_server, target)[2] == before[3]
     assert uids(alice.get(f"/mailboxes/{segment(source)}/messages")) == [5, 4, 2, 1]
     assert uids(alice.get(f"/mailboxes/{segment(target)}/messages")) == [2, 1]
 
 
-def test_keywords_and_move(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
+def test_keywords_and_move(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     body = good(alice.patch(message(source, 1) + "?fields=uid,keywords", {"mailbox": target, "keywords": {"$flagged": True, "x": True, "$seen": None}}))
     assert body == {"uid": 2, "keywords": {"$flagged": True, "x": True}}
-    with second_client(dovecot, target) as other:
+    with second_client(mail_server, target) as other:
         assert flags_of(other, 2) - {"\\Recent"} == {"\\Flagged", "x"}
     problem = refused(alice.patch(message(source, 2), {"mailbox": "Nowhere", "keywords": {"y": True}}), 404, "Nowhere", "keywords were changed")
     assert "outcome" not in problem
     assert "y" in good(alice.get(message(source, 2)))["keywords"]
 
 
-def test_move_to_where_it_is(alice: Client, dovecot: Dovecot, source: str) -> None:
-    before = ids(dovecot, source)
+def test_move_to_where_it_is(alice: Client, mail_server: ImapServer, source: str) -> None:
+    before = ids(mail_server, source)
     response = alice.patch(message(source, 1), {"mailbox": source})
     assert good(response)["uid"] == 1 and response.header("Location") is None
-    assert ids(dovecot, source) == before
+    assert ids(mail_server, source) == before
 
 
-def test_move_if_match(alice: Client, dovecot: Dovecot, source: str, target: str) -> None:
+def test_move_if_match(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     old = alice.get(message(source, 1)).header("ETag") or ""
-    with second_client(dovecot, source) as other:
+    with second_client(mail_server, source) as other:
         store(other, "1", "+FLAGS", "\\Answered")
     refused(alice.patch(message(source, 1), {"mailbox": target}, {"If-Match": old}), 412)
     refused(alice.delete(message(source, 1), {"If-Match": old}), 412)
     refused(alice.delete(message(source, 1, "?permanent=1"), {"If-Match": old}), 412)
-    assert 1 in ids(dovecot, source)
+    assert 1 in ids(mail_server, source)
     new = alice.get(message(source, 1)).header("ETag") or ""
     both = {"mailbox": target, "keywords": {"$seen": True, "$flagged": None}}
     assert good(alice.patch(message(source, 1), both, {"If-Match": new}))["uid"] == 2
@@ -150,14 +151,14 @@ def test_move_if_match(alice: Client, dovecot: Dovecot, source: str, target: str
 # ---- delete ----
 
 
-def test_delete_goes_to_the_trash(alice: Client, dovecot: Dovecot, source: str) -> None:
-    before = ids(dovecot, source)
+def test_delete_goes_to_the_trash(alice: Client, mail_server: ImapServer, source: str) -> None:
+    before = ids(mail_server, source)
     response = alice.delete(message(source, 4))
     assert response.status == 204 and response.body == b""
     where = response.header("Location") or ""
     assert where.startswith("/mailboxes/Trash/messages/")
     assert f"<{good(alice.get(where))['messageId'][0]}>" == before[4]
-    assert ids(dovecot, source) == {uid: one for uid, one in before.items() if uid != 4}
+    assert ids(mail_server, source) == {uid: one for uid, one in before.items() if uid != 4}
     refused(alice.delete(message(source, 4)), 404)
     # and in the trash: gone for good
     response = alice.delete(where)
@@ -171,9 +172,9 @@ def test_delete_in_the_trash_by_its_role(alice: Client, source: str) -> None:
     refused(alice.get(where), 404)
 
 
-def test_delete_for_good(alice: Client, dovecot: Dovecot, source: str) -> None:
-    before = ids(dovecot, source)
-    with second_client(dovecot, source) as other:
+def test_delete_for_good(alice: Client, mail_server: ImapServer, source: str) -> None:
+    before = ids(mail_server, source)
+    with second_client(mail_server, source) as other:
         store(other, "1,3,5", "+FLAGS", "\\Deleted")
         assert alice.delete(message(source, 2, "?permanent=1")).status == 204
         assert ids_of(other) == {uid: one for uid, one in before.items() if uid != 2}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import seed
 from conftest import ROOT
-from dovecot import Dovecot
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import good, new_mailbox, segment
 
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
@@ -66,10 +66,10 @@ def messages() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def odd(dovecot: Dovecot) -> tuple[str, int]:
+def odd(mail_server: ImapServer) -> tuple[str, int]:
     raws = messages()
-    name = new_mailbox(dovecot)
-    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+    name = new_mailbox(mail_server)
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
         seed.append(client, name, [seed.Message(raw) for raw in raws])
     return name, len(raws)
 

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 import seed
 from conftest import StartGateway, tls_options
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response, basic
+from imap_server import ImapServer
 from openapi_check import ROOT, Description, Operation, with_stranger
 
 DESCRIPTION = Description.load()
@@ -156,7 +156,7 @@ def test_operation(demo: Client, operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if "security" not in one.body], ids=lambda one: one.name)
-def test_credential_is_needed(anybody: Client, demo_mailbox: Dovecot, operation: Operation) -> None:
+def test_credential_is_needed(anybody: Client, demo_mailbox: ImapServer, operation: Operation) -> None:
     target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
     wrong = [{}, {"Authorization": "Bearer x"}, {"Authorization": "Basic !"}]
     if operation.name == "listMailboxes":  # which takes Dovecot a while to say
@@ -312,19 +312,19 @@ def test_problem(demo: Client, case: tuple[int, str, str, dict[str, str], bytes 
         DESCRIPTION.reply("HEAD", target, head)
 
 
-def test_unreachable_and_silent_server(start_gateway: StartGateway, own_dovecot: Dovecot) -> None:
-    gateway = start_gateway(*tls_options(own_dovecot), "--request-timeout", "1", "--imap-connect-timeout", "1")
+def test_unreachable_and_silent_server(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
+    gateway = start_gateway(*tls_options(own_mail_server), "--request-timeout", "1", "--imap-connect-timeout", "1")
     client = gateway.client("alice", "secret")
     targets = ("/mailboxes", "/mailboxes/INBOX/messages", "/messages/1", "/messages/1/raw")
     assert client.get("/mailboxes").status == 200
-    own_dovecot.freeze()
+    own_mail_server.freeze()
     for target in targets:
         response = client.get(target)
         assert response.status == 504, response.body
         DESCRIPTION.reply("GET", target, response)
         assert response.json()["retryable"] is True
-    own_dovecot.thaw()
-    own_dovecot.kill()
+    own_mail_server.thaw()
+    own_mail_server.kill()
     for target in targets:
         response = client.get(target)
         assert response.status in (502, 503), response.body
@@ -455,8 +455,8 @@ def test_all_members_come_unless_fields_picks(demo: Client) -> None:
         assert set(demo.get(f"/mailboxes/INBOX?fields={name}").json()) == {name}
 
 
-def test_empty_mailbox(gateway: Gateway, dovecot: Dovecot, alice: Client) -> None:
-    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+def test_empty_mailbox(gateway: Gateway, mail_server: ImapServer, alice: Client) -> None:
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
         seed.create(client, "OpenAPI empty")
     for target in ("/mailboxes/OpenAPI%20empty", "/mailboxes/OpenAPI%20empty/messages", "/messages?mailbox=OpenAPI+empty"):
         response = alice.get(target)

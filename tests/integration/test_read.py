@@ -11,6 +11,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from gateway import Gateway
 from http_client import Client
+from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, highest_modseq, new_mailbox, refused, second_client, segment, store, uids
 
 DEMO_MAILBOXES = {"INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive", "Work", "Work/2024", "Résumés", "日本語"}
@@ -20,7 +21,7 @@ ROLES = {"INBOX": "inbox", "Drafts": "drafts", "Sent": "sent", "Trash": "trash",
 # ---- mailboxes ----
 
 
-def test_all_mailboxes(demo: Client, demo_mailbox: Dovecot) -> None:
+def test_all_mailboxes(demo: Client, demo_mailbox: ImapServer) -> None:
     mailboxes = {one["name"]: one for one in good(demo.get("/mailboxes"))["mailboxes"]}
     assert set(mailboxes) == DEMO_MAILBOXES
     assert {name: one["role"] for name, one in mailboxes.items() if one["role"]} == ROLES
@@ -95,9 +96,9 @@ def test_which_mailboxes(demo: Client) -> None:
         "x" * 200,
     ],
 )
-def test_names(alice: Client, dovecot: Dovecot, name: str) -> None:
+def test_names(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Under both addresses each name is exactly itself."""
-    new_mailbox(dovecot, [seed.plain(1, subject="In here")], name.replace("{", "{{").replace("}", "}}"))
+    new_mailbox(mail_server, [seed.plain(1, subject="In here")], name.replace("{", "{{").replace("}", "}}"))
     one = good(alice.get(f"/mailboxes/{segment(name)}"))
     assert one["name"] == name and one["totalEmails"] == 1
     assert one["href"].startswith("/mailboxes/") and good(alice.get(one["href"])) == one
@@ -111,8 +112,8 @@ def test_names(alice: Client, dovecot: Dovecot, name: str) -> None:
     assert good(alice.get(message["href"])) == message == good(alice.get(f"/messages/1?mailbox={query}"))
 
 
-def test_at_is_a_role_only_when_written_plainly(alice: Client, dovecot: Dovecot) -> None:
-    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+def test_at_is_a_role_only_when_written_plainly(alice: Client, mail_server: ImapServer) -> None:
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
         client.create(seed.quoted("@junk"))
     assert good(alice.get("/mailboxes/@junk"))["name"] == "Junk"
     assert good(alice.get("/mailboxes/%40junk"))["name"] == "@junk"
@@ -233,8 +234,8 @@ def test_bad_input_is_named(demo: Client, target: str, named: str) -> None:
     refused(demo.get(target), 400, named)
 
 
-def test_mailbox_that_cannot_be_selected(alice: Client, dovecot: Dovecot) -> None:
-    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+def test_mailbox_that_cannot_be_selected(alice: Client, mail_server: ImapServer) -> None:
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
         client.create(seed.quoted("node/leaf"))
     one = good(alice.get("/mailboxes/node"))
     assert one["isSelectable"] is False and one["hasChildren"] is True and one["totalEmails"] is None
@@ -243,16 +244,16 @@ def test_mailbox_that_cannot_be_selected(alice: Client, dovecot: Dovecot) -> Non
     assert response.status in (404, 409, 422), response.body
 
 
-def test_mailboxes_by_a_second_client(alice: Client, dovecot: Dovecot) -> None:
+def test_mailboxes_by_a_second_client(alice: Client, mail_server: ImapServer) -> None:
     """Made, filled, renamed, unsubscribed, deleted: seen at once."""
     etag = alice.get("/mailboxes").header("ETag") or ""
     assert alice.get("/mailboxes", {"If-None-Match": etag}).status == 304
-    mailbox = new_mailbox(dovecot)
+    mailbox = new_mailbox(mail_server)
     target = f"/mailboxes/{segment(mailbox)}"
     response = alice.get("/mailboxes", {"If-None-Match": etag})
     assert response.status == 200 and mailbox in response.text
     etag = alice.get(target).header("ETag") or ""
-    with seed.session(dovecot.imap_port, "alice", "secret") as client:
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
         seed.append(client, mailbox, [seed.Message(seed.plain(1).raw)])
         response = alice.get(target, {"If-None-Match": etag})
         assert good(response)["totalEmails"] == 1 and response.json()["unreadEmails"] == 1
@@ -267,12 +268,12 @@ def test_mailboxes_by_a_second_client(alice: Client, dovecot: Dovecot) -> None:
     refused(alice.get(f"{target}%20renamed"), 404)
 
 
-def test_counts_of_the_selected_mailbox_are_fresh(alice: Client, dovecot: Dovecot) -> None:
+def test_counts_of_the_selected_mailbox_are_fresh(alice: Client, mail_server: ImapServer) -> None:
     """STATUS of a mailbox that the pool has open must not be what it was when it was opened."""
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(4)])
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(4)])
     target = f"/mailboxes/{segment(mailbox)}"
     assert len(uids(alice.get(f"{target}/messages"))) == 4
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "1:2", "+FLAGS", "\\Seen")
         assert good(alice.get(target))["unreadEmails"] == 2
         expunge(other, [1])
@@ -339,8 +340,8 @@ def test_no_message_makes_an_error(demo: Client) -> None:
             assert {key: canonical[key] for key in short} == short
 
 
-def test_body_values_are_cut_between_characters(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, [seed.plain(1, body="äöü€😀" * 20)])
+def test_body_values_are_cut_between_characters(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, [seed.plain(1, body="äöü€😀" * 20)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1?fields=bodyValues&maxBodyValueBytes="
     for limit in range(0, 40):
         value = good(alice.get(target + str(limit)))["bodyValues"]["1"]
@@ -351,14 +352,14 @@ def test_body_values_are_cut_between_characters(alice: Client, dovecot: Dovecot)
     assert value == {"value": "äöü€😀" * 20 + "\r\n", "isTruncated": False, "isEncodingProblem": False}
 
 
-def test_etag_and_a_second_client(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(2)])
+def test_etag_and_a_second_client(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(2)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
     etag = alice.get(target).header("ETag") or ""
     assert alice.get(f"/messages/1?mailbox={quote(mailbox)}").header("ETag") == etag
     assert alice.get(target, {"If-None-Match": etag}).status == 304
     assert alice.get(target, {"If-None-Match": "*"}).status == 304
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         for how, expected in (("+FLAGS", {"$flagged": True, "x": True}), ("-FLAGS", {})):
             store(other, "1", how, "\\Flagged x")
             response = alice.get(target, {"If-None-Match": etag})
@@ -372,11 +373,11 @@ def test_etag_and_a_second_client(alice: Client, dovecot: Dovecot) -> None:
         assert alice.get(f"/mailboxes/{segment(mailbox)}/messages/2").status == 200
 
 
-def test_a_message_that_arrives_is_there_at_once(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, map(seed.plain, range(2)))
+def test_a_message_that_arrives_is_there_at_once(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, map(seed.plain, range(2)))
     where = f"/mailboxes/{segment(mailbox)}/messages"
     refused(alice.get(f"{where}/3"), 404)
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         for uid in range(3, 8):
             seed.append(other, mailbox, [seed.plain(uid)])
             assert good(alice.get(f"{where}/{uid}"))["uid"] == uid
@@ -407,9 +408,9 @@ def test_reading_never_marks_as_seen(alice: Client, dovecot: Dovecot) -> None:
         assert "\\Seen" in flags_of(other, 1)
 
 
-def test_another_account_sees_nothing_of_it(gateway: Gateway, alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, [seed.plain(1, subject="Only alice's")])
-    bob = gateway.client("bob", dovecot.users["bob"])
+def test_another_account_sees_nothing_of_it(gateway: Gateway, alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, [seed.plain(1, subject="Only alice's")])
+    bob = gateway.client("bob", mail_server.users["bob"])
     target = f"/mailboxes/{segment(mailbox)}"
     etag = alice.get(f"{target}/messages/1").header("ETag") or ""
     for rest in ("", "/messages", "/messages/1", "/messages/1/raw"):
@@ -441,7 +442,7 @@ def test_pretty(demo: Client) -> None:
         }
 
 
-def test_cors(start_gateway: StartGateway, demo_mailbox: Dovecot) -> None:
+def test_cors(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
     gateway = start_gateway(*tls_options(demo_mailbox), "--cors-origin", "https://app.example")
     client = gateway.client("demo", "demo")
     allowed, foreign = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
@@ -461,7 +462,7 @@ def test_cors(start_gateway: StartGateway, demo_mailbox: Dovecot) -> None:
     refused(client.delete("/messages/7/keywords/cors", foreign), 403)
 
 
-def test_roles_that_were_laid_down(start_gateway: StartGateway, demo_mailbox: Dovecot) -> None:
+def test_roles_that_were_laid_down(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
     """They count before SPECIAL-USE; where an account lacks the mailbox, it is as if nothing had been said."""
     gateway = start_gateway(
         *tls_options(demo_mailbox),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import StartGateway
-from dovecot import Dovecot
 from http_client import Client
+from imap_server import ImapServer
 from mail_tools import refused
 from proxy import Proxy, plain_options
 from test_keywords import BAD_BODIES
@@ -78,9 +78,9 @@ BAD_MAILBOXES: list[tuple[str, Any, str]] = [
 
 
 @pytest.fixture
-def quiet(start_gateway: StartGateway, dovecot: Dovecot) -> Iterator[Client]:
+def quiet(start_gateway: StartGateway, mail_server: ImapServer) -> Iterator[Client]:
     """Nothing that this client asks may be worth a connection to the server."""
-    with Proxy(dovecot.host, dovecot.imap_port) as proxy:
+    with Proxy(mail_server.host, mail_server.imap_port) as proxy:
         client = start_gateway(*plain_options(proxy)).client("alice", "secret")
         yield client
         assert not proxy.links and proxy.n_up == 0

@@ -19,6 +19,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
 from gateway import Gateway
 from http_client import Client, Response, basic
+from imap_server import ImapServer
 from proxy import Proxy, plain_options, together, wait_for
 
 PASSWORD = "right horse"
@@ -32,7 +33,7 @@ def canary(user: str) -> str:
     return f"canary-of-{user}-x"
 
 
-def fill(server: Dovecot, user: str, mailboxes: list[str]) -> None:
+def fill(server: ImapServer, user: str, mailboxes: list[str]) -> None:
     """In each mailbox three messages with the user's canary; UID 1 names its mailbox."""
     with seed.session(server.imap_port, user, server.users[user]) as client:
         for mailbox in mailboxes:
@@ -54,7 +55,7 @@ def server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="module")
-def program(binary: Path, server: Dovecot) -> Iterator[Gateway]:
+def program(binary: Path, server: ImapServer) -> Iterator[Gateway]:
     with Gateway(binary, tls_options(server)) as gateway:
         yield gateway
 
@@ -92,7 +93,7 @@ def list_target(mailbox: str) -> str:
     return f"/mailboxes/{mailbox}/messages?fields=uid,subject"
 
 
-def test_a_thousand_requests_make_one_login(program: Gateway, server: Dovecot) -> None:
+def test_a_thousand_requests_make_one_login(program: Gateway, server: ImapServer) -> None:
     client = program.client("reuse", PASSWORD)
     for n in range(1000):
         target = ("/mailboxes/INBOX/messages?limit=1&fields=uid", "/messages/1?fields=uid", "/messages/2/raw")[n % 3]
@@ -103,7 +104,7 @@ def test_a_thousand_requests_make_one_login(program: Gateway, server: Dovecot) -
     client.close()
 
 
-def test_fifty_clients_stay_within_the_limit(program: Gateway, server: Dovecot) -> None:
+def test_fifty_clients_stay_within_the_limit(program: Gateway, server: ImapServer) -> None:
     def work(number: int) -> None:
         client = program.client("crowd", PASSWORD)
         for n in range(6):
@@ -120,7 +121,7 @@ def test_fifty_clients_stay_within_the_limit(program: Gateway, server: Dovecot) 
     assert server.logins("crowd") <= len(MAILBOXES) + 4 + 1  # the seeding was one
 
 
-def test_one_session_carries_many_requests_at_once(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_one_session_carries_many_requests_at_once(start_gateway: StartGateway, server: ImapServer) -> None:
     """Before the server's first answer is there, every command is on the one connection."""
     with Proxy(server.host, server.imap_port) as proxy:
         gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1")
@@ -143,7 +144,7 @@ def test_one_session_carries_many_requests_at_once(start_gateway: StartGateway, 
         assert len(proxy.links) == 1
 
 
-def test_requests_on_one_mailbox_share_its_selection(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_requests_on_one_mailbox_share_its_selection(start_gateway: StartGateway, server: ImapServer) -> None:
     with Proxy(server.host, server.imap_port) as proxy:
         gateway = start_gateway(*plain_options(proxy))
         client = gateway.client("pipeline", PASSWORD)
@@ -155,7 +156,7 @@ def test_requests_on_one_mailbox_share_its_selection(start_gateway: StartGateway
         assert len(proxy.links) <= 2 and len(selects) <= 10
 
 
-def test_requests_on_one_message_do_not_take_each_others_rows(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_requests_on_one_message_do_not_take_each_others_rows(start_gateway: StartGateway, server: ImapServer) -> None:
     """On one session, where each sees the FETCH responses that the others asked for."""
     gateway = start_gateway(*tls_options(server), "--imap-sessions-per-account", "1")
     client = gateway.client("pipeline", PASSWORD)
@@ -184,7 +185,7 @@ def test_requests_on_one_message_do_not_take_each_others_rows(start_gateway: Sta
     together(*(lambda number=number: work(number) for number in range(8)))
 
 
-def test_wrong_password_is_never_served_from_a_warm_session(program: Gateway, server: Dovecot) -> None:
+def test_wrong_password_is_never_served_from_a_warm_session(program: Gateway, server: ImapServer) -> None:
     """200 times in all, on connections that carry both passwords in turns: authentication is of the request."""
     wrong = ["wrong", PASSWORD + " ", PASSWORD[:-1], PASSWORD.upper(), PASSWORD + "\u00e9"]
     client = program.client("wrong", PASSWORD)
@@ -207,7 +208,7 @@ def test_wrong_password_is_never_served_from_a_warm_session(program: Gateway, se
     assert server.logins("wrong") <= 1 + 4, "the seeding's and the pool's"
 
 
-def log_in(server: Dovecot, user: str, password: str) -> bool:
+def log_in(server: ImapServer, user: str, password: str) -> bool:
     try:
         with seed.session(server.imap_port, user, password):
             return True
@@ -215,7 +216,7 @@ def log_in(server: Dovecot, user: str, password: str) -> bool:
         return False
 
 
-def test_idle_sessions_log_out_and_a_changed_password_takes_hold(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_idle_sessions_log_out_and_a_changed_password_takes_hold(start_gateway: StartGateway, server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(server), "--imap-idle-timeout", "1")
     old = gateway.client("changed", PASSWORD)
     assert subjects(old.get(list_target("INBOX")))
@@ -248,7 +249,7 @@ def leave_in_the_middle(gateway: Gateway, user: str, chance: random.Random) -> N
                 connection.recv(n_wanted)
 
 
-def test_no_foreign_canary(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_no_foreign_canary(start_gateway: StartGateway, server: ImapServer) -> None:
     """Many accounts at once, more than the pool has sessions, while clients leave at random."""
     gateway = start_gateway(*tls_options(server), "--imap-sessions", str(N_CANARIES // 2))
 
@@ -318,7 +319,7 @@ def test_no_session_at_all_is_not_401(start_gateway: StartGateway) -> None:
         client.close()
 
 
-def test_pool_limit_evicts_the_idle(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_pool_limit_evicts_the_idle(start_gateway: StartGateway, server: ImapServer) -> None:
     users = [f"user{n}" for n in range(8)]
     gateway = start_gateway(*tls_options(server), "--imap-sessions", "2")
 
@@ -343,7 +344,7 @@ def timing(response: Response) -> dict[str, float]:
     return {entry[1]: float(entry[2]) for entry in entries if entry}
 
 
-def test_server_timing(program: Gateway, server: Dovecot) -> None:
+def test_server_timing(program: Gateway, server: ImapServer) -> None:
     client = program.client("timing", PASSWORD)
     for target in ("/mailboxes", list_target("INBOX"), "/messages/1", "/messages/1/raw", "/messages/99", "/nowhere", "/"):
         response = client.get(target, {"X-Request-Id": "given-by-a-caller"})
@@ -356,7 +357,7 @@ def test_server_timing(program: Gateway, server: Dovecot) -> None:
     client.close()
 
 
-def test_server_timing_tells_the_queue_from_the_server(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_server_timing_tells_the_queue_from_the_server(start_gateway: StartGateway, server: ImapServer) -> None:
     """The one session's SELECT waits for the server: who wants another mailbox is queued, who asked first is not."""
     with Proxy(server.host, server.imap_port) as proxy:
         gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1")

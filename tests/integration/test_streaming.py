@@ -18,6 +18,7 @@ from conftest import StartGateway, tls_options
 from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, basic
+from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, Proxy, plain_options, settled, together, wait_for
 
 USER, PASSWORD = "stream", "secret"
@@ -55,7 +56,7 @@ def huge_message(size: int) -> bytes:
 
 @dataclass
 class Store:
-    server: Dovecot
+    server: ImapServer
     big: Content
     huge_size: int
     huge_digest: bytes

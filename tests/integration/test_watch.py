@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import USERS
 from dovecot import Dovecot, Options
+from imap_server import ImapServer
 
 PATIENCE_SECONDS = 20.0
 PUSH_SECONDS = 3.0  # Dovecot waits half a second for more
@@ -33,7 +34,7 @@ WITHOUT_IDLE = WITH_IDLE.replace(" IDLE", "")
 class Watcher:
     """The program, and its lines as they come."""
 
-    def __init__(self, program: Path, server: Dovecot, *mailboxes: str, per_account: int = 4) -> None:
+    def __init__(self, program: Path, server: ImapServer, *mailboxes: str, per_account: int = 4) -> None:
         arguments = [str(server.imap_port), str(per_account), "1", "alice", USERS["alice"], *mailboxes]
         self._process = subprocess.Popen([str(program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._lines: queue.Queue[str] = queue.Queue()
@@ -80,7 +81,7 @@ def program(binary: Path) -> Path:
 
 
 @contextmanager
-def watching(program: Path, server: Dovecot, *mailboxes: str, per_account: int = 4) -> Iterator[Watcher]:
+def watching(program: Path, server: ImapServer, *mailboxes: str, per_account: int = 4) -> Iterator[Watcher]:
     watcher = Watcher(program, server, *mailboxes, per_account=per_account)
     try:
         watcher.expect("up")
@@ -90,7 +91,7 @@ def watching(program: Path, server: Dovecot, *mailboxes: str, per_account: int =
 
 
 @contextmanager
-def other_client(server: Dovecot) -> Iterator[imaplib.IMAP4]:
+def other_client(server: ImapServer) -> Iterator[imaplib.IMAP4]:
     with imaplib.IMAP4(server.host, server.imap_port) as client:
         client.login("alice", USERS["alice"])
         yield client
@@ -146,7 +147,7 @@ def test_notify_of_named_mailboxes(program: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_idle_tells_of_the_open_mailbox(program: Path, idle_server: Dovecot, kind: str) -> None:
+def test_idle_tells_of_the_open_mailbox(program: Path, idle_server: ImapServer, kind: str) -> None:
     with other_client(idle_server) as client, watching(program, idle_server) as watcher:
         CHANGES[kind](client, "INBOX")
         watcher.expect("changed INBOX", seconds=PUSH_SECONDS)
@@ -158,7 +159,7 @@ def idle_server() -> Iterator[Dovecot]:
         yield server
 
 
-def test_idle_has_a_session_for_each_of_two(program: Path, idle_server: Dovecot) -> None:
+def test_idle_has_a_session_for_each_of_two(program: Path, idle_server: ImapServer) -> None:
     with other_client(idle_server) as client, watching(program, idle_server, "INBOX", "Work") as watcher:
         watcher.expect("changed Work")  # its session is up
         assert idle_server.n_sessions("alice") == 3
@@ -169,7 +170,7 @@ def test_idle_has_a_session_for_each_of_two(program: Path, idle_server: Dovecot)
             watcher.expect("changed INBOX", seconds=PUSH_SECONDS)
 
 
-def test_what_idle_does_not_tell_is_asked_for(program: Path, idle_server: Dovecot) -> None:
+def test_what_idle_does_not_tell_is_asked_for(program: Path, idle_server: ImapServer) -> None:
     with other_client(idle_server) as client, watching(program, idle_server) as watcher:
         client.select("Work")
         client.store("1", "+FLAGS", "\\Flagged")
