@@ -9,6 +9,7 @@ import random
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_requests_on_one_message_do_not_take_each_others_rows(start_gateway: Sta
 
 
 def test_wrong_password_is_never_served_from_a_warm_session(program: Gateway, server: ImapServer) -> None:
-    """200 times in all, on connections that carry both passwords in turns: authentication is of the request."""
+    """A hundred times in all, on connections that carry both passwords in turns: authentication is of the request."""
     wrong = ["wrong", PASSWORD + " ", PASSWORD[:-1], PASSWORD.upper(), PASSWORD + "\u00e9"]
     client = program.client("wrong", PASSWORD)
     assert subjects(client.get(list_target("INBOX")))
@@ -194,16 +195,20 @@ def test_wrong_password_is_never_served_from_a_warm_session(program: Gateway, se
 
     def work(number: int) -> None:
         mine = program.client("wrong", PASSWORD)
-        for n in range(10):
+        for n in range(5):
             # Mostly passwords that nobody else tries at this moment: each is a login of its own.
             password = wrong[n % len(wrong)] + ("" if n < 2 else f" {number}")
             refused = mine.get(list_target("INBOX"), {"Authorization": basic("wrong", password)})
-            assert refused.status == 401, refused.body
-            assert refused.header("WWW-Authenticate") and b"canary" not in refused.body
+            statuses[refused.status] += 1
+            assert b"canary" not in refused.body
+            assert refused.header("WWW-Authenticate") or refused.status != 401
             assert len(subjects(mine.get(list_target("INBOX")))) == 3
         mine.close()
 
+    statuses: Counter[int] = Counter()
     together(*(lambda number=number: work(number) for number in range(20)))
+    # The first twenty go to the server; the password itself is served all the time.
+    assert set(statuses) <= {401, 429} and statuses[401] >= 20 and statuses[429] > 0, statuses
     # A failed login with another password takes nothing away from the sessions of the right one.
     assert server.logins("wrong") <= 1 + 4, "the seeding's and the pool's"
 
@@ -301,8 +306,12 @@ def test_server_limit_makes_requests_queue(start_gateway: StartGateway) -> None:
         with seed.session(server.imap_port, "alice", PASSWORD):
             together(*(lambda number=number: work(number) for number in range(20)))
             assert server.logins("alice") <= 3, "the seeding's, the other client's and the pool's"
-            n_refused = len(re.findall("Maximum number of connections", server.log()))
-            assert 1 <= n_refused <= 3, "the account's limit was not learnt"
+
+            def n_refused() -> int:
+                return len(re.findall("Maximum number of connections", server.log()))
+
+            wait_for(lambda: n_refused() >= 1, "the server's word that there were too many")
+            assert n_refused() <= 3, "the account's limit was not learnt"
 
 
 def test_no_session_at_all_is_not_401(start_gateway: StartGateway) -> None:
