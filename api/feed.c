@@ -431,9 +431,11 @@ void feed_changed(struct api_feed *feed, struct span name, const struct imap_sta
 	feed_soon(feed);
 }
 
+/* A server that tells at once may still list what was: Dovecot does. */
 void feed_listed(struct api_feed *feed)
 {
 	feed->is_list_due = true;
+	gp_timer_start(&feed->list_again, FEED_LIST_AGAIN_MS);
 	feed_soon(feed);
 }
 
@@ -478,6 +480,14 @@ bool feed_wants(const struct api_feed *feed, void (*add)(void *ctx, struct span 
 
 /* ---- life ---- */
 
+static void list_again_due(struct gp_timer *timer)
+{
+	struct api_feed *feed = timer->ctx;
+
+	feed->is_list_due = true;
+	feed_soon(feed);
+}
+
 static void list_retry_due(struct gp_timer *timer)
 {
 	feed_soon(timer->ctx);
@@ -493,6 +503,7 @@ static struct api_feed *feed_new(struct api_hub *hub)
 		gp_arena_init(&feed->arena, GP_MAX_REQUEST_ARENA);
 		gp_timer_init(&feed->turn, feed->app->timers, on_turn, feed);
 		gp_timer_init(&feed->list_retry, feed->app->timers, list_retry_due, feed);
+		gp_timer_init(&feed->list_again, feed->app->timers, list_again_due, feed);
 	}
 	return feed;
 }
@@ -512,6 +523,7 @@ void feed_free(struct api_feed **feed_in)
 	}
 	free(feed->mailboxes);
 	gp_timer_stop(&feed->turn);
+	gp_timer_stop(&feed->list_again);
 	gp_timer_stop(&feed->list_retry);
 	gp_arena_deinit(&feed->arena);
 	free(feed);

@@ -19,6 +19,7 @@
 #define FEED_MAX_SYNCS 2
 #define FEED_RETRY_MS 1000 /* the first time; then twice as long each time */
 #define FEED_MAX_RETRY_MS 30000
+#define FEED_LIST_AGAIN_MS 1500
 #define FEED_MAX_BATCH GP_MAX_JSON_REPLY
 
 struct api_feed;
@@ -93,6 +94,7 @@ struct api_feed {
 	struct imap_lease *list_lease; /* own */
 	struct imap_call *list_call;   /* own */
 	struct gp_timer list_retry;
+	struct gp_timer list_again; /* after the watch said that the list is another one */
 	unsigned n_list_failures;
 
 	size_t n_syncs;

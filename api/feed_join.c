@@ -181,7 +181,9 @@ static void go_on(struct join *join, struct feed_mailbox *mailbox, struct api_ev
 		join->status = status;
 	} else if (status != GP_OK) {
 		begin_anew(join, mailbox); /* it had none, or none of ours */
-	} else if (!api_state_is_equal(&since, &mailbox->state) || mailbox->is_dirty || mailbox->sync) {
+	} else if (!api_state_is_equal(&since, &mailbox->state) || mailbox->is_dirty || mailbox->sync ||
+		   !join->stream->is_all) {
+		/* One that was named is looked at itself: a list's STATUS may be late. */
 		add_catch(join, mailbox, &since);
 	}
 	api_state_deinit(&since);

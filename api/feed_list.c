@@ -169,8 +169,8 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 		mailbox->uidvalidity = listed->status.uidvalidity;
 	}
 	if (!was_listed || !feed_is_tracked(feed, mailbox)) {
-		/* where streams begin */
-		mailbox->is_dirty = now.kind == API_STATE_NONE;
+		/* where streams begin; a list's STATUS may be older than what the watch has said */
+		mailbox->is_dirty = now.kind == API_STATE_NONE || (was_listed && mailbox->is_dirty);
 		mailbox->is_reset_due = false;
 		feed_set_state(mailbox, &now);
 		mailbox->told = hash_mailbox(mailbox);

@@ -76,6 +76,10 @@ class EventStream:
         self.wait(lambda: any(event.kind == "ready" for event in self.events), what="ready")
         return self
 
+    def index(self, kind: str) -> int:
+        """Where the first event of this kind stands."""
+        return next(n for n, event in enumerate(self.events) if event.kind == kind)
+
     def close(self) -> None:
         try:
             self._socket.shutdown(socket.SHUT_RDWR)

@@ -175,6 +175,22 @@ def test_what_came_and_went_is_told_as_gone(server: ImapServer, program: Gateway
             assert told == ([("destroyed", [3])] if server.can("QRESYNC") else [])
 
 
+def test_who_comes_back_is_told_before_ready(server: ImapServer, program: Gateway) -> None:
+    """Right after another client's APPEND Dovecot's LIST still has the old STATUS: it is not believed."""
+    mailbox = new_mailbox(server)
+    with imap_client(server, mailbox) as imap:
+        with open_stream(program, mailbox) as stream:
+            stream.ready()
+        last_id = stream.last_id
+        for uid in range(3, 8):
+            assert imap.append(mailbox, "", "", MESSAGE)[0] == "OK"
+            with open_stream(program, mailbox, last_id=last_id) as again:
+                again.ready()
+                told = [one.data["uids"] for one in again.events[: again.index("ready")] if one.kind == "created"]
+                assert told == [[uid]]
+            last_id = again.last_id
+
+
 def test_reset(server: ImapServer, start_gateway: StartGateway) -> None:
     mailbox = new_mailbox(server)
     with imap_client(server, mailbox) as imap:
