@@ -57,8 +57,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--server") not in (None, "dovecot"):
+    _tested.kind = SERVERS[config.getoption("--server") or "dovecot"]
+    if _tested.kind is not Dovecot:
         Dovecot.start = _skip_own_dovecot  # type: ignore[method-assign]
+
+
+class _tested:
+    kind: type[ImapServer] = Dovecot
+
+
+def private_server(users: dict[str, str], options: Options | None = None) -> ImapServer:
+    """One more of the kind that is tested, with users of its own. What Dovecot has to be told for many connections needs
+    no word with others; any other option makes it a test of Dovecot."""
+    meant_for_all = Options(max_userip_connections=options.max_userip_connections, certificate=options.certificate) if options else None
+    if _tested.kind is Dovecot or options != meant_for_all:
+        return Dovecot(users=users, options=options)
+    return _tested.kind(users, certificate=options.certificate if options else None)
 
 
 def _skip_own_dovecot(server: Dovecot) -> None:

@@ -62,9 +62,15 @@ class ImapServer:
     title: ClassVar[str] = ""  # for people
     delimiter: ClassVar[str] = "/"
     prefix: ClassVar[str] = ""  # of the personal namespace
+    subscribes_inbox: ClassVar[bool] = False  # and nobody asked for it
     has_children: ClassVar[bool] = True  # mailboxes below others
     # What a session changes is seen by others when it has left the mailbox, and they have opened it anew.
     shows_changes_late: ClassVar[bool] = False
+    refused_in_names: ClassVar[str] = ""  # characters
+    refused_keywords: ClassVar[tuple[str, ...]] = ()  # words, and characters that none may have
+    finds_last_uid: ClassVar[bool] = True  # SEARCH takes * for the highest UID, wherever it stands
+    searches_size_without_cr: ClassVar[bool] = False  # its SEARCH SMALLER and LARGER count the octets on its disk
+    refuses_odd_messages: ClassVar[bool] = False  # whose header fields are none, or whose lines end in LF alone
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
     def __init__(
@@ -147,6 +153,18 @@ class ImapServer:
     def mailbox(self, name: str) -> str:
         """The full name of a mailbox that others call by `name`, with "/"."""
         return name if name.upper() == "INBOX" else self.prefix + name.replace("/", self.delimiter)
+
+    def below(self, mailbox: str, *leaves: str) -> str:
+        """The full name of one below another, which is a full name too."""
+        return self.delimiter.join((mailbox, *leaves))
+
+    def refused_name(self, mailbox: str) -> str:
+        """One of the same level that the server does not take."""
+        raise NotImplementedError
+
+    def raw_text(self, text: str) -> str:
+        """What it keeps of a header field that is no ASCII, and not encoded."""
+        return text
 
     # Life.
 

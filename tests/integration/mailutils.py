@@ -28,6 +28,9 @@ class Mailutils(ImapServer):
     def version_text(self) -> str:
         return package_version("mailutils-imap4d")
 
+    def refused_name(self, mailbox: str) -> str:
+        return self.below("Sent", mailbox)
+
     def write_users(self) -> None:
         lines = [f"{self.account.name}:x:{self.account.uid}:{self.account.gid}::/nonexistent:/bin/false\n", "root:x:0:0::/root:/bin/sh\n"]
         for user, password in self.users.items():

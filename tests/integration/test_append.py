@@ -17,6 +17,7 @@ from conftest import USERS, StartGateway, tls_options
 from dovecot import Dovecot, Options
 from http_client import Client, basic
 from imap_server import ImapServer
+from mail_tools import segment
 from proxy import Proxy, plain_options, settled
 
 MIB = 1024 * 1024
@@ -90,16 +91,26 @@ def test_bytes_stay_as_they_are(client: Client, own_mail_server: ImapServer, siz
     assert shown["receivedAt"] == "2020-02-29T23:59:58Z" and shown["uidValidity"] == place["uidValidity"]
 
 
-def test_any_octets(client: Client) -> None:
+def test_any_octets(client: Client, own_mail_server: ImapServer) -> None:
     raw = b"Subject: octets\r\n\r\n" + bytes(range(1, 256)) * 40 + b"\r\n.\r\n+ x\r\nA1 LOGOUT\r\n{5}\r\n"
-    href = client.request("POST", "/messages", raw, RFC822).header("Location")
-    # Dovecot stores lines with CRLF.
-    assert client.get(f"{href}/raw").body == re.sub(rb"(?<!\r)\n", b"\r\n", raw)
+    reply = client.request("POST", "/messages", raw, RFC822)
+    if reply.status == 422:  # Cyrus takes no line that ends in LF alone
+        assert "bare newlines" in reply.json()["imap"]["text"] and ids(own_mail_server) == []
+        raw = raw.replace(b"\n", b"").replace(b"\r", b"\r\n")
+        reply = client.request("POST", "/messages", raw, RFC822)
+    href = reply.header("Location")
+    with seed.session(own_mail_server.imap_port, USER, PASSWORD) as imap:
+        imap.select(readonly=True)
+        stored = imap.uid("FETCH", str(reply.json()["uid"]), "(BODY.PEEK[])")[1][0][1]
+    assert client.get(f"{href}/raw").body == stored
+    # Every server stores lines with CRLF; a CR that ends none is not kept by all.
+    assert own_mail_server.as_sent(stored).replace(b"\r", b"") == raw.replace(b"\r", b"")
 
 
 def test_roles_and_names(client: Client, own_mail_server: ImapServer) -> None:
-    assert client.request("POST", "/mailboxes", json_body={"name": "Réunion/A&B"}).status == 201
-    for target, name in (("/mailboxes/@drafts/messages", "Drafts"), ("/messages?mailbox=R%C3%A9union%2FA%26B", "Réunion/A&B")):
+    own, drafts = own_mail_server.mailbox("Réunion/A&B"), own_mail_server.mailbox("Drafts")
+    assert client.request("POST", "/mailboxes", json_body={"name": own}).status == 201
+    for target, name in (("/mailboxes/@drafts/messages", drafts), (f"/messages?mailbox={segment(own)}", own)):
         reply = client.request("POST", target, message(2), RFC822)
         assert reply.status == 201 and reply.json()["mailbox"] == name
         assert ids(own_mail_server, name) == [2]
@@ -354,7 +365,8 @@ def test_a_key_is_for_one_request_and_one_account(client: Client, own_mail_serve
     bob = Client(client.host, client.port, "bob", USERS["bob"])
     assert bob.request("POST", "/messages", message(62), headers).header("Idempotent-Replayed") is None
     bob.close()
-    made = [client.request("POST", "/mailboxes", json_body={"name": "Once"}, headers={"Idempotency-Key": "two"}) for _ in range(2)]
+    once = {"name": own_mail_server.mailbox("Once")}
+    made = [client.request("POST", "/mailboxes", json_body=once, headers={"Idempotency-Key": "two"}) for _ in range(2)]
     assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
     assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
     assert ids(own_mail_server) == [60]
@@ -438,11 +450,11 @@ def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
 def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(100 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
-    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 20_000).replace(b"\r\n", b"\n") + b"\n"
+    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 60_000).replace(b"\r\n", b"\n") + b"\n"
     assert client.request("POST", "/messages", one * 5, {"Content-Type": "application/mbox"}).status == 200
     gateway.reset_peak()
     before = gateway.rss_kib
-    result = client.request("POST", "/messages", one * 3000, {"Content-Type": "application/mbox"})
-    assert result.status == 200 and len(result.json()["appended"]) == 3000
+    result = client.request("POST", "/messages", one * 700, {"Content-Type": "application/mbox"})
+    assert result.status == 200 and len(result.json()["appended"]) == 700
     assert gateway.peak_rss_kib - before < 8192
     client.close()

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import pytest
 import seed
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
 from imap_server import ImapServer
@@ -95,11 +94,11 @@ def test_the_text_of_a_part_keeps_its_charset(demo: Client) -> None:
         assert response.body.decode(charset) == text.text
 
 
-def test_part_of_a_forwarded_message(demo: Client) -> None:
+def test_part_of_a_forwarded_message(demo: Client, demo_mailbox: ImapServer) -> None:
     assert content(demo, f"{FORWARDED}/parts/2").body.startswith(b"From: ")
     assert "Angebot finden Sie" in content(demo, f"{FORWARDED}/parts/2.1").text
     assert content(demo, f"{FORWARDED}/parts/2.2").body.startswith(b"%PDF-")
-    assert content(demo, "/mailboxes/Work%2F2024/messages/2/parts/2.2.2").body.startswith(b"%PDF-")
+    assert content(demo, f"/mailboxes/{segment(demo_mailbox.mailbox('Work/2024'))}/messages/2/parts/2.2.2").body.startswith(b"%PDF-")
     for part in ("3", "2.3", "2.2.1", "1.1", "4294967295", "99999999999999999999"):
         refused(demo.get(f"{FORWARDED}/parts/{part}"), 404, part)
 
@@ -241,7 +240,7 @@ def test_none_match(demo: Client, rest: str) -> None:
 
 
 def test_content_keeps_its_tag_when_flags_change(demo: Client) -> None:
-    target = "/mailboxes/Archive/messages/1"
+    target = "/mailboxes/@archive/messages/1"
     tags = {rest: demo.get(target + rest).header("ETag") for rest in ("", "/raw", "/parts/2", "/text")}
     assert len(set(tags.values())) == 4
     assert demo.put(f"{target}/keywords/cache").status == 200
@@ -345,7 +344,7 @@ def test_odd_header_fields(mail_server: ImapServer, alice: Client) -> None:
     assert ("Subject", "", "") in fields and ("X-Empty", "", " ") in fields
     assert ("X-Folded", "one two three") in [(name, value.replace("\t", " ")) for name, value, _ in fields]
     latin = next(value for name, value, _ in fields if name == "X-Latin")
-    assert latin in ("café", "caf\ufffd")
+    assert latin in ("café", "caf\ufffd", "cafX")  # Cyrus has an X for each such octet
     assert [value for name, value, _ in fields if name == "X-Twice"] == ["1", "2"]
     assert good(alice.get(target))["subject"] in ("", None)
 
@@ -428,9 +427,10 @@ def test_hostile_html_is_under_the_policy(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("rest", ["raw", "headers", "text", "html", "parts/1", "parts/2", "parts/2?download=1"])
-def test_both_addresses(demo: Client, rest: str) -> None:
+def test_both_addresses(demo: Client, demo_mailbox: ImapServer, rest: str) -> None:
     path, _, query = rest.partition("?")
-    for mailbox, uid in (("INBOX", 11), ("Work/2024", 2), ("Résumés", 1)):
+    for name, uid in (("INBOX", 11), ("Work/2024", 2), ("Résumés", 1)):
+        mailbox = demo_mailbox.mailbox(name)
         tail = f"?{query}" if query else ""
         canonical = content(demo, f"/mailboxes/{segment(mailbox)}/messages/{uid}/{path}{tail}")
         short = content(demo, f"/messages/{uid}/{path}?mailbox={quote(mailbox)}{'&' + query if query else ''}")
@@ -438,17 +438,17 @@ def test_both_addresses(demo: Client, rest: str) -> None:
         assert short.header("Content-Disposition") == canonical.header("Content-Disposition")
 
 
-def test_reading_content_changes_nothing(dovecot: Dovecot, alice: Client) -> None:
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(2)])
+def test_reading_content_changes_nothing(mail_server: ImapServer, alice: Client) -> None:
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(2)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
-    before = highest_modseq(dovecot, mailbox)
+    before = highest_modseq(mail_server, mailbox)
     for rest in ("", "/raw", "/headers", "/text", "/html", "/parts/1", "/parts/1?encoded=1&download=1"):
         content(alice, target + rest)
         alice.head(target + rest)
         content(alice, target + rest, {"Range": "bytes=0-3"})
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert flags_of(other, 1) <= {"\\Recent"}
-    assert highest_modseq(dovecot, mailbox) == before
+    assert highest_modseq(mail_server, mailbox) == before
 
 
 @pytest.mark.parametrize("rest", ["raw", "headers", "text", "html", "parts/1"])

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot, Options
+from conftest import StartGateway, private_server, tls_options
+from dovecot import Options
 from http_client import Client, Response
 from imap_server import ImapServer
 from mail_tools import expunge, good, new_mailbox, refused, second_client, segment, uids
@@ -42,15 +42,15 @@ def odd_message(n: int) -> seed.Message:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={USER: PASSWORD}) as one:
+def server() -> Iterator[ImapServer]:
+    with private_server({USER: PASSWORD}) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def filled(server: ImapServer) -> str:
     """640 messages, among them seven of some hundred KiB, and gaps between the UIDs."""
-    name = "Gefüllt/2024"
+    name = server.mailbox("Gefüllt/2024")
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
         seed.create(imap, name)
     large = b"Subject: large\r\nFrom: Ann <ann@example.test>\r\n\r\n" + b"From here to there\r\n" * 16_000
@@ -163,7 +163,7 @@ def test_expunged_meanwhile(client: Client, proxy: Proxy, server: ImapServer) ->
 
 @pytest.mark.parametrize("capability", ["IMAP4rev1", "IMAP4rev1 ESEARCH LITERAL+ CONDSTORE ENABLE UNSELECT"], ids=["bare", "some"])
 def test_servers_that_can_less(start_gateway: StartGateway, capability: str) -> None:
-    with Dovecot(users={USER: PASSWORD}, options=Options(capability=capability)) as server:
+    with private_server({USER: PASSWORD}, Options(capability=capability)) as server:
         name = new_mailbox(server, [odd_message(n) for n in range(1, 30)], user=USER)
         client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
         page = good(client.get(listed(name, limit=1000)))["messages"]

@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot
+from conftest import StartGateway, private_server, tls_options
 from gateway import Gateway
 from http_client import Client, basic
 from imap_server import ImapServer
@@ -28,8 +27,8 @@ HEADER_DEADLINE = 20.0  # GP_HEADER_DEADLINE_MS
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={user: PASSWORD for user in USERS}) as server:
+def server() -> Iterator[ImapServer]:
+    with private_server({user: PASSWORD for user in USERS}) as server:
         for user in USERS:
             with seed.session(server.imap_port, user, PASSWORD) as client:
                 seed.append(client, "INBOX", [seed.plain(n, subject=f"canary-{user}") for n in range(3)])
@@ -59,7 +58,7 @@ def alice(program: Gateway) -> Iterator[Client]:
 # ---- guesses
 
 
-def test_brute_force(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_brute_force(start_gateway: StartGateway, server: ImapServer) -> None:
     """Twenty at once, then no more, whoever asks; the one who was let in before stays in. A name that there is
     not is told like a wrong password, to the byte."""
 
