@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*abilities): skipped where the server lacks one; what is done then is in test_interop.py")
     _tested.kind = SERVERS[config.getoption("--server") or "dovecot"]
     if _tested.kind is not Dovecot:
         Dovecot.start = _skip_own_dovecot  # type: ignore[method-assign]
@@ -103,6 +104,15 @@ def only_dovecot(server: ImapServer) -> Dovecot:
 def mail_server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
     with open_server(request.config) as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def abilities(request: pytest.FixtureRequest) -> None:
+    for marker in request.node.iter_markers("needs"):
+        server: ImapServer = request.getfixturevalue("mail_server")
+        for ability in marker.args:
+            if not server.has(ability):
+                pytest.skip(f"{server.title} lacks {ability}: test_interop.py has what is done instead")
 
 
 @pytest.fixture(scope="session")

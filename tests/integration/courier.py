@@ -68,6 +68,7 @@ class Courier(ImapServer):
     prefix = "INBOX."
     refused_keywords = ("[", "~", "0")
     searches_size_without_cr = True
+    is_slow_with_many = True
     finds_last_uid = False
 
     def __init__(self, users: dict[str, str], **more: object) -> None:

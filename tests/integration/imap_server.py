@@ -67,9 +67,11 @@ class ImapServer:
     # What a session changes is seen by others when it has left the mailbox, and they have opened it anew.
     shows_changes_late: ClassVar[bool] = False
     refused_in_names: ClassVar[str] = ""  # characters
+    keeps_keywords: ClassVar[bool] = True  # of one's own
     refused_keywords: ClassVar[tuple[str, ...]] = ()  # words, and characters that none may have
     finds_last_uid: ClassVar[bool] = True  # SEARCH takes * for the highest UID, wherever it stands
     searches_size_without_cr: ClassVar[bool] = False  # its SEARCH SMALLER and LARGER count the octets on its disk
+    is_slow_with_many: ClassVar[bool] = False  # messages in a mailbox: each look at it reads them all
     refuses_odd_messages: ClassVar[bool] = False  # whose header fields are none, or whose lines end in LF alone
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
@@ -143,6 +145,10 @@ class ImapServer:
 
     def can(self, capability: str) -> bool:
         return capability.upper() in self.capabilities
+
+    def has(self, ability: str) -> bool:
+        """As can(), and "keywords" of one's own, or "one view": its sessions see at once what others change."""
+        return {"keywords": self.keeps_keywords, "one view": not self.shows_changes_late}.get(ability) or self.can(ability)
 
     def as_sent(self, raw: bytes) -> bytes:
         """A message without what the server has put into it."""

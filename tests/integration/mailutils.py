@@ -18,6 +18,8 @@ class Mailutils(ImapServer):
     title = "Mailutils"
     has_children = False
     shows_changes_late = True
+    keeps_keywords = False
+    is_slow_with_many = True
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 
     def __init__(self, users: dict[str, str], **more: object) -> None:

@@ -54,6 +54,7 @@ def told(response: Response) -> tuple[int, list[int], dict[int, int]]:
 # ---- which messages
 
 
+@pytest.mark.needs("keywords")
 def test_keywords_of_what_a_filter_picks(alice: Client, mail_server: ImapServer, source: str) -> None:
     before = set(uids(alice.get(many(source, seen=0))))
     assert before == {1, 4, 7, 10}
@@ -71,6 +72,7 @@ def test_short_address(alice: Client, source: str) -> None:
     assert told(response) == (1, [3], {})
 
 
+@pytest.mark.needs("one view")
 def test_what_is_not_there(alice: Client, mail_server: ImapServer, source: str) -> None:
     with second_client(mail_server, source) as other:
         expunge(other, [3, 5])
@@ -93,6 +95,7 @@ def test_dry_run_changes_nothing(alice: Client, mail_server: ImapServer, source:
     assert len(uids(alice.get(many(source, seen=0)))) == 4
 
 
+@pytest.mark.needs("keywords")
 def test_filters_that_imap_cannot_search_for(alice: Client, source: str) -> None:
     moment = good(alice.get(f"/mailboxes/{segment(source)}/messages/6"))["receivedAt"]
     listed = uids(alice.get(many(source, after=moment)))
@@ -162,6 +165,7 @@ def test_unchanged_since(alice: Client, mail_server: ImapServer, source: str, ta
 # ---- moving and removing
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     before = ids(mail_server, source)
     body = good(alice.patch(many(source, uid="2:4,9"), {"mailbox": target, "keywords": {"$flagged": True}}))
@@ -175,6 +179,7 @@ def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) 
         assert "\\Flagged" in flags_of(other, moved["uids"]["9"])
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_delete(alice: Client, mail_server: ImapServer, source: str) -> None:
     before = ids(mail_server, source)
     with second_client(mail_server, source) as other:
@@ -186,6 +191,7 @@ def test_delete(alice: Client, mail_server: ImapServer, source: str) -> None:
     assert {before[2], before[4]} <= in_trash and not {before[6], before[7]} & in_trash
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_emptying_the_trash(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     client = start_gateway(*tls_options(own_mail_server)).client("alice", "secret")
     with seed.session(own_mail_server.imap_port, "alice", "secret") as imap:
@@ -286,6 +292,7 @@ def test_a_second_client_marks_others_in_the_middle(start_gateway: StartGateway,
 # ---- many
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_many(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     source, n_messages = new_mailbox(own_mail_server), 5 * RUN + 3
     seed.append_many(own_mail_server.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
@@ -333,6 +340,7 @@ def test_cut_in_the_middle(start_gateway: StartGateway, kind: str) -> None:
         assert n_partial > 0
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_client_that_leaves(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     """At any moment: what was sent is done, no message is lost, and the next request gets its own answer."""
     n_messages = 3 * RUN
@@ -355,6 +363,10 @@ def test_client_that_leaves(start_gateway: StartGateway, own_mail_server: ImapSe
                 connection.recv(1)
         n_left = settled(lambda: good(client.get(many(source, limit=1)))["total"], "the mailbox")
         there = ids(own_mail_server, target)
+        if not own_mail_server.can("MOVE") and len(there) + n_left > n_messages:
+            # Gone between COPY and UID EXPUNGE: some are in both, and none in neither.
+            assert sorted({*there.values(), *ids(own_mail_server, source).values()}) == before
+            break
         assert len(there) + n_left == n_messages
         assert sorted([*there.values(), *ids(own_mail_server, source).values()]) == before
         assert told(client.patch(many(target, all=1), {"mailbox": source}))[0] == len(there)

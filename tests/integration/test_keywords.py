@@ -12,6 +12,8 @@ from http_client import Client, Response
 from imap_server import ImapServer
 from mail_tools import expunge, flags_of, good, new_mailbox, refused, second_client, segment, store, uids
 
+pytestmark = pytest.mark.needs("keywords")
+
 SYSTEM = {"$seen": "\\Seen", "$flagged": "\\Flagged", "$answered": "\\Answered", "$draft": "\\Draft", "$deleted": "\\Deleted"}
 
 

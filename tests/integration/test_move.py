@@ -18,6 +18,8 @@ from http_client import Client, Response
 from imap_server import ImapServer
 from mail_tools import flags_of, good, new_mailbox, refused, second_client, segment, store, uids
 
+pytestmark = pytest.mark.needs("UIDPLUS")
+
 FULL = "IMAP4rev1 SASL-IR ENABLE IDLE UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH LITERAL+ SPECIAL-USE"
 SERVERS = {
     "all": f"{FULL} UIDPLUS MOVE",
