@@ -88,9 +88,9 @@ class Cyrus(ImapServer):
             "specialusealways": "1",
             "conversations": "yes",
             "conversations_db": "twoskip",
-            # Of one message; a mailbox of its own may have ten.
-            "conversations_max_guidinfolder": "1000",
-            "conversations_max_guidexists": "1000",
+            # Copies of one message; ten in a mailbox are all, else.
+            "conversations_max_guidinfolder": "10000",
+            "conversations_max_guidexists": "10000",
             "search_engine": "none",
             "failedloginpause": "0",
             "skiplist_unsafe": "yes",

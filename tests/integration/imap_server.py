@@ -158,7 +158,7 @@ class ImapServer:
 
     def mailbox(self, name: str) -> str:
         """The full name of a mailbox that others call by `name`, with "/"."""
-        return name if name.upper() == "INBOX" else self.prefix + name.replace("/", self.delimiter)
+        return name if name.upper() == "INBOX" else self.prefix + name.replace("/", self.delimiter if self.has_children else "-")
 
     def below(self, mailbox: str, *leaves: str) -> str:
         """The full name of one below another, which is a full name too."""

@@ -87,6 +87,9 @@ def test_bytes_stay_as_they_are(client: Client, own_mail_server: ImapServer, siz
         reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen&receivedAt=2020-02-29T23:59:58Z", raw, RFC822)
     assert reply.status == 201
     place = reply.json()
+    if place["uid"] is None:  # the server does not tell it, and what it made of the message is another one
+        assert not own_mail_server.can("UIDPLUS") and ids(own_mail_server) == [1]
+        return
     assert place == {"mailbox": "INBOX", "uid": place["uid"], "uidValidity": place["uidValidity"]}
     href = reply.header("Location")
     assert href == f"/mailboxes/INBOX/messages/{place['uid']}"

@@ -114,6 +114,8 @@ def test_which_mailboxes(demo: Client, demo_mailbox: ImapServer) -> None:
 def test_names(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Under both addresses each name is exactly itself."""
     name = mail_server.mailbox(name)
+    if "{" in name and mail_server.title == "Mailutils":
+        pytest.skip("imap4d takes these for a literal's length, between quotes too, and waits for it")
     with seed.session(mail_server.imap_port, "alice", "secret") as client:
         if client.create(seed.quoted(name))[0] == "NO":
             pytest.skip(f"{mail_server.title} has no such names")
@@ -276,7 +278,8 @@ def test_mailbox_that_cannot_be_selected(alice: Client, mail_server: ImapServer)
 def test_mailboxes_by_a_second_client(alice: Client, mail_server: ImapServer) -> None:
     """Made, filled, renamed, unsubscribed, deleted: seen at once."""
     etag = alice.get("/mailboxes").header("ETag") or ""
-    assert alice.get("/mailboxes", {"If-None-Match": etag}).status == 304
+    # In Courier each mailbox that was never open for writing has another UIDVALIDITY at each look.
+    assert alice.get("/mailboxes", {"If-None-Match": etag}).status == 304 or mail_server.title == "Courier"
     mailbox = new_mailbox(mail_server)
     target = f"/mailboxes/{segment(mailbox)}"
     response = alice.get("/mailboxes", {"If-None-Match": etag})
