@@ -16,6 +16,8 @@ from dovecot import Dovecot
 from http_client import Client
 from imap_server import ImapServer
 
+pytestmark = pytest.mark.needs("one view")
+
 MESSAGE = b"Subject: change\r\n\r\nhello\r\n"
 NUMBERS = itertools.count(1)
 SERVERS = {

@@ -23,6 +23,8 @@ from http_client import Client, basic
 from imap_server import ImapServer
 from mail_tools import flags_of, good, new_mailbox, refused, second_client, segment, uids
 
+pytestmark = pytest.mark.needs("UIDPLUS", "keywords")
+
 HAN = "漢字かな交じり文"
 CURL = shutil.which("curl")
 

@@ -22,6 +22,8 @@ from http_client import basic
 from imap_server import ImapServer
 from test_changes import MESSAGE, SERVERS
 
+pytestmark = pytest.mark.needs("one view")
+
 NUMBERS = itertools.count(1)
 PASSWORD = USERS["alice"]
 

@@ -17,6 +17,8 @@ from imap_server import ImapServer
 from openapi_check import ROOT, Description, Operation, with_stranger
 from proxy import wait_for
 
+pytestmark = pytest.mark.needs("UIDPLUS")
+
 DESCRIPTION = Description.load()
 OPERATIONS = list(DESCRIPTION.operations())
 PATCH = b'{"keywords":{"$flagged":true}}'
