@@ -118,8 +118,10 @@ def test_each(alice: Client, odd: tuple[str, int]) -> None:
         body = good(checked(alice.get(href), href))
         for rest in ("/headers", "/raw"):
             checked(alice.get(href + rest), href + rest)
+        # Of what is nested deeper than GP_MAX_IMAP_NESTING the structure is not known; Dovecot cuts it off by itself.
+        unknown = [502] if body["bodyStructure"] is None else []
         for rest in ("/text", "/html"):
-            checked(alice.get(href + rest), href + rest, 404)
+            checked(alice.get(href + rest), href + rest, 404, *unknown)
         for n, part in enumerate(parts(body["bodyStructure"])):
             if part.get("href") and n < 20:
                 response = alice.get(part["href"])
