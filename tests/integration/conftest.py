@@ -125,7 +125,7 @@ def demo_mailbox(mail_server: ImapServer) -> ImapServer:
     """The same server, once the demo's messages are in demo's mailboxes."""
     from load import load
 
-    load(mail_server.imap_port, "demo", USERS["demo"], full_name=mail_server.mailbox)
+    load(mail_server.imap_port, "demo", USERS["demo"], full_name=mail_server.mailbox, has_keywords=mail_server.keeps_keywords)
     return mail_server
 
 
