@@ -70,10 +70,9 @@ class _tested:
 def private_server(users: dict[str, str], options: Options | None = None) -> ImapServer:
     """One more of the kind that is tested, with users of its own. What Dovecot has to be told for many connections needs
     no word with others; any other option makes it a test of Dovecot."""
-    meant_for_all = Options(max_userip_connections=options.max_userip_connections, certificate=options.certificate) if options else None
-    if _tested.kind is Dovecot or options != meant_for_all:
+    if _tested.kind is Dovecot or options != (options and Options(max_userip_connections=options.max_userip_connections)):
         return Dovecot(users=users, options=options)
-    return _tested.kind(users, certificate=options.certificate if options else None)
+    return _tested.kind(users)
 
 
 def _skip_own_dovecot(server: Dovecot) -> None:

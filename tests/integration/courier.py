@@ -70,6 +70,7 @@ class Courier(ImapServer):
     searches_size_without_cr = True
     is_slow_with_many = True
     finds_last_uid = False
+    settles_late = True
 
     def __init__(self, users: dict[str, str], **more: object) -> None:
         super().__init__(users, **more)  # type: ignore[arg-type]

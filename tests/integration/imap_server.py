@@ -73,6 +73,9 @@ class ImapServer:
     searches_size_without_cr: ClassVar[bool] = False  # its SEARCH SMALLER and LARGER count the octets on its disk
     is_slow_with_many: ClassVar[bool] = False  # messages in a mailbox: each look at it reads them all
     refuses_odd_messages: ClassVar[bool] = False  # whose header fields are none, or whose lines end in LF alone
+    # UIDVALIDITY is another one at each look until a mailbox was open for writing, or as long as it is empty.
+    settles_late: ClassVar[bool] = False
+    has_nested_parts: ClassVar[bool] = True  # FETCH knows the parts of a message that is a part
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
     def __init__(

@@ -20,6 +20,8 @@ class Mailutils(ImapServer):
     shows_changes_late = True
     keeps_keywords = False
     is_slow_with_many = True
+    settles_late = True
+    has_nested_parts = False
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 
     def __init__(self, users: dict[str, str], **more: object) -> None:

@@ -21,7 +21,8 @@ from mail_tools import expunge, flags_of, good, highest_modseq, new_mailbox, ref
 INVOICE = "/mailboxes/INBOX/messages/7"  # text and a PDF
 NEWS = "/mailboxes/INBOX/messages/2"  # alternative with related images
 MINUTES = "/mailboxes/INBOX/messages/11"  # file names after RFC 2231 and RFC 2047
-FORWARDED = "/mailboxes/INBOX/messages/13"  # message/rfc822
+FORWARDED_UID = 13  # message/rfc822
+FORWARDED = f"/mailboxes/INBOX/messages/{FORWARDED_UID}"
 FLAT = "/mailboxes/INBOX/messages/14"  # an inline image
 
 
@@ -64,7 +65,7 @@ def test_part_is_decoded(demo: Client, demo_mailbox: ImapServer) -> None:
     assert encoded.header("ETag") != response.header("ETag")
 
 
-def test_every_part_of_the_demo(demo: Client) -> None:
+def test_every_part_of_the_demo(demo: Client, demo_mailbox: ImapServer) -> None:
     """Each address that a structure names answers, and with the size it told where that is no estimate."""
     n_parts = 0
     for uid in range(1, 38):
@@ -76,6 +77,8 @@ def test_every_part_of_the_demo(demo: Client) -> None:
                 assert part["partId"] is None and part["type"].startswith("multipart/")
                 continue
             n_parts += 1
+            if "." in part["partId"] and uid == FORWARDED_UID and not demo_mailbox.has_nested_parts:
+                continue
             assert part["href"] == f"/mailboxes/INBOX/messages/{uid}/parts/{part['partId']}"
             response = content(demo, part["href"])
             if "sizeIsEstimate" not in part:
@@ -96,6 +99,9 @@ def test_the_text_of_a_part_keeps_its_charset(demo: Client) -> None:
 
 def test_part_of_a_forwarded_message(demo: Client, demo_mailbox: ImapServer) -> None:
     assert content(demo, f"{FORWARDED}/parts/2").body.startswith(b"From: ")
+    if not demo_mailbox.has_nested_parts:
+        refused(demo.get(f"{FORWARDED}/parts/2.2"), 404)
+        return
     assert "Angebot finden Sie" in content(demo, f"{FORWARDED}/parts/2.1").text
     assert content(demo, f"{FORWARDED}/parts/2.2").body.startswith(b"%PDF-")
     assert content(demo, f"/mailboxes/{segment(demo_mailbox.mailbox('Work/2024'))}/messages/2/parts/2.2.2").body.startswith(b"%PDF-")

@@ -318,7 +318,8 @@ def test_server_restart_under_load(start_gateway: StartGateway, mortal: ImapServ
         n_good = load.n(200)
         wait_for(lambda n_good=n_good: load.n(200) > n_good + 50, "service to go on")
     load.stop()
-    assert set(load.statuses) <= {200, 502, 503}, load.statuses
+    # Cyrus accepts connections that nobody serves yet.
+    assert set(load.statuses) <= {200, 502, 503} | ({504} if mortal.title == "Cyrus" else set()), load.statuses
     assert gateway.client("alice", PASSWORD).get(MESSAGES).status == 200
     assert len(re.findall(r"(?:Login|Logged in): user=<alice>", mortal.log())) < 60, "a storm of logins"
 
@@ -378,7 +379,7 @@ def test_certificate_of_starttls(
     start_gateway: StartGateway, authority: Authority, bad_certificates: dict[str, ServerCertificate], name: str
 ) -> None:
     certificate = authority.issue() if name == "none" else bad_certificates[name]
-    with private_server({"alice": PASSWORD}, Options(certificate=certificate)) as server:
+    with Dovecot(users={"alice": PASSWORD}, options=Options(certificate=certificate)) as server:
         with Proxy(server.host, server.imap_port) as proxy:
             gateway = start_gateway("--imap-url", proxy.imap_url, "--imap-ca-file", str(authority.certificate))
             client = gateway.client("alice", PASSWORD)
@@ -387,7 +388,7 @@ def test_certificate_of_starttls(
                 assert response.status == 200
             else:
                 problem(response, 502, "certificate|verif|TLS")
-                assert not isinstance(server, Dovecot) or server.logins("alice") == 0
+                assert server.logins("alice") == 0
             assert b"STARTTLS\r\n" in proxy.sent and not any(secret in proxy.sent for secret in SECRETS)
             client.close()
 
