@@ -245,6 +245,7 @@ def test_none_match(demo: Client, rest: str) -> None:
         assert demo.get(INVOICE + rest, {"If-None-Match": etag, "Range": "bytes=0-1"}).status == 304
 
 
+@pytest.mark.needs("keywords")
 def test_content_keeps_its_tag_when_flags_change(demo: Client) -> None:
     target = "/mailboxes/@archive/messages/1"
     tags = {rest: demo.get(target + rest).header("ETag") for rest in ("", "/raw", "/parts/2", "/text")}
@@ -347,7 +348,7 @@ def test_odd_header_fields(mail_server: ImapServer, alice: Client) -> None:
     mailbox = new_mailbox(mail_server, [seed.Message(raw)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
     fields = [(f["name"], f["value"], f["raw"]) for f in good(alice.get(f"{target}/headers"))["headers"]]
-    assert ("Subject", "", "") in fields and ("X-Empty", "", " ") in fields
+    assert {("Subject", "", ""), ("Subject", "", " ")} & set(fields) and ("X-Empty", "", " ") in fields
     assert ("X-Folded", "one two three") in [(name, value.replace("\t", " ")) for name, value, _ in fields]
     latin = next(value for name, value, _ in fields if name == "X-Latin")
     assert latin in ("café", "caf\ufffd", "cafX")  # Cyrus has an X for each such octet

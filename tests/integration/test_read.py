@@ -475,6 +475,7 @@ def test_pretty(demo: Client) -> None:
         }
 
 
+@pytest.mark.needs("keywords")
 def test_cors(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
     gateway = start_gateway(*tls_options(demo_mailbox), "--cors-origin", "https://app.example")
     client = gateway.client("demo", "demo")
