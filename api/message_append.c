@@ -245,8 +245,9 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		fail_no_mailbox(self, &error);
 	} else if (error.status == GP_BAD && has_own_keyword(self)) {
 		api_job_ended(&self->job);
-		api_job_fail(&self->job, API_PROBLEM_UNPROCESSABLE, &error,
-			     "the IMAP server does not take a message with these keywords: it may keep none of one's own");
+		api_job_fail(
+			&self->job, API_PROBLEM_UNPROCESSABLE, &error,
+			"the IMAP server does not take a message with these keywords: it may keep none of one's own");
 	} else {
 		(void)api_job_check(&self->job, &error);
 	}
