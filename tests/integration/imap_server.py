@@ -71,6 +71,7 @@ class ImapServer:
     refused_keywords: ClassVar[tuple[str, ...]] = ()  # words, and characters that none may have
     finds_last_uid: ClassVar[bool] = True  # SEARCH takes * for the highest UID, wherever it stands
     searches_size_without_cr: ClassVar[bool] = False  # its SEARCH SMALLER and LARGER count the octets on its disk
+    is_slow_with_large: ClassVar[bool] = False  # mailboxes: megabytes take it minutes
     is_slow_with_many: ClassVar[bool] = False  # messages in a mailbox: each look at it reads them all
     refuses_odd_messages: ClassVar[bool] = False  # whose header fields are none, or whose lines end in LF alone
     # UIDVALIDITY is another one at each look until a mailbox was open for writing, or as long as it is empty.
@@ -150,8 +151,10 @@ class ImapServer:
         return capability.upper() in self.capabilities
 
     def has(self, ability: str) -> bool:
-        """As can(), and "keywords" of one's own, or "one view": its sessions see at once what others change."""
-        return {"keywords": self.keeps_keywords, "one view": not self.shows_changes_late}.get(ability) or self.can(ability)
+        """As can(), and "keywords" of one's own, or "one view": its sessions see at once what others change.
+        "speed": mailboxes of many megabytes."""
+        own = {"keywords": self.keeps_keywords, "one view": not self.shows_changes_late, "speed": not self.is_slow_with_large}
+        return own.get(ability) or self.can(ability)
 
     def as_sent(self, raw: bytes) -> bytes:
         """A message without what the server has put into it."""

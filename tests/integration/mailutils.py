@@ -20,8 +20,10 @@ class Mailutils(ImapServer):
     shows_changes_late = True
     keeps_keywords = False
     is_slow_with_many = True
+    is_slow_with_large = True
     settles_late = True
     has_nested_parts = False
+    refuses_odd_messages = True
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 
     def __init__(self, users: dict[str, str], **more: object) -> None:

@@ -225,6 +225,7 @@ def test_append_limit(start_gateway: StartGateway) -> None:
 # ---- memory
 
 
+@pytest.mark.needs("speed")
 def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(300 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
@@ -236,6 +237,7 @@ def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, o
     client.close()
 
 
+@pytest.mark.needs("speed")
 def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer, proxy: Proxy) -> None:
     """What the server has not taken stays with the client."""
     gateway = start_gateway(*plain_options(proxy), program=release_binary)
@@ -456,6 +458,7 @@ def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
         client.close()
 
 
+@pytest.mark.needs("speed")
 def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(100 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)

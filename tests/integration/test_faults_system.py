@@ -33,6 +33,8 @@ from misfortune import Misfortune
 from proxy import Proxy, Scripted, plain_options, settled, together, wait_for
 from test_faults import LONG_BODY, MESSAGES, PASSWORD, Load, assert_alive, cpu_seconds, fill, ok, problem
 
+pytestmark = pytest.mark.needs("speed")
+
 IS_LONG = os.environ.get("FAULTS_ALL") == "1"
 N_SIGNALS = 100 if IS_LONG else 10
 EAI_AGAIN, EAI_NONAME = -3, -2
@@ -427,7 +429,7 @@ def requests(gateway: Gateway) -> None:
         ("GET", MESSAGES, None, {}),
         ("GET", "/messages/1/raw", None, {}),
         ("PATCH", "/messages/1", b'{"keywords":{"$flagged":true}}', {"Content-Type": "application/json"}),
-        ("POST", "/mailboxes/Sent/messages", RAW, append),
+        ("POST", "/mailboxes/@sent/messages", RAW, append),
     ):
         try:
             client_timeout(client)

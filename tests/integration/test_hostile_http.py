@@ -322,6 +322,7 @@ def test_bad_json(alice: Client, proxy: Proxy, name: str) -> None:
     assert proxy.n_up == before, "something of it reached the server"
 
 
+@pytest.mark.needs("keywords")
 def test_good_json(alice: Client) -> None:
     for body in (b'{"keywords":{"$flagged":true,"fine":true}}', b' {"keywords" : {"$flagged":null,"fine":null} } '):
         response = alice.request("PATCH", "/messages/1", body, {"Content-Type": "application/json"})
@@ -465,7 +466,7 @@ PLACES: dict[str, tuple[str, str]] = {
 CARRIES_ANY_TEXT = ("subject", "from", "text", "header value", "message id", "parent")
 
 VERBS = {b"NOOP", b"LIST", b"STATUS", b"EXAMINE", b"SELECT", b"UID FETCH", b"FETCH", b"UID SEARCH", b"UID SORT", b"UID STORE"}
-VERBS |= {b"SEARCH", b"SORT", b"MYRIGHTS", b"UNSELECT", b"NAMESPACE"}
+VERBS |= {b"SEARCH", b"SORT", b"MYRIGHTS", b"UNSELECT", b"NAMESPACE", b"LSUB"}
 
 
 @pytest.mark.parametrize("place", PLACES)

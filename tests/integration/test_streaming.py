@@ -20,6 +20,8 @@ from http_client import Client, basic
 from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, Proxy, plain_options, settled, together, wait_for
 
+pytestmark = pytest.mark.needs("speed")
+
 USER, PASSWORD = "stream", "secret"
 MIB = 1024 * 1024
 WINDOW = 256 * 1024  # of one partial FETCH
