@@ -288,6 +288,7 @@ def test_a_client_that_leaves_leaves_nothing(client: Client, own_mail_server: Im
     assert ids(own_mail_server) == [15]
 
 
+@pytest.mark.needs("speed")
 def test_short_requests_go_on_beside_uploads(client: Client, own_mail_server: ImapServer) -> None:
     assert client.request("POST", "/messages", message(16), RFC822).status == 201
     raw = message(17, MIB)

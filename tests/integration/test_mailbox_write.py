@@ -315,6 +315,7 @@ def test_second_client_has_it_open(alice: Client, mail_server: ImapServer) -> No
     assert listed(mail_server, f"{name}*") == set()
 
 
+@pytest.mark.needs("speed")
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_a_download_under_way(gateway: Gateway, alice: Client, mail_server: ImapServer, is_deleted: bool) -> None:
     """It ends whole, or visibly broken off, and its session serves nothing after it."""
