@@ -62,6 +62,7 @@ class ImapServer:
     title: ClassVar[str] = ""  # for people
     delimiter: ClassVar[str] = "/"
     prefix: ClassVar[str] = ""  # of the personal namespace
+    subscribes_special: ClassVar[bool] = True  # Sent, Trash, …, as the tests make accounts
     subscribes_inbox: ClassVar[bool] = False  # and nobody asked for it
     has_children: ClassVar[bool] = True  # mailboxes below others
     # What a session changes is seen by others when it has left the mailbox, and they have opened it anew.

@@ -23,6 +23,7 @@ class Mailutils(ImapServer):
     is_slow_with_large = True
     settles_late = True
     has_nested_parts = False
+    subscribes_special = False
     refuses_odd_messages = True
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 

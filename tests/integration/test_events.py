@@ -343,7 +343,7 @@ def test_comments(mail_server: ImapServer, gateway: Gateway) -> None:
         one.ready()
         two.ready()
         one.wait(lambda: one.n_comments > 0, 20)
-        two.wait(lambda: two.n_comments > 0, 1)
+        two.wait(lambda: two.n_comments > 0, 20)
 
 
 def test_requests(mail_server: ImapServer, gateway: Gateway) -> None:
