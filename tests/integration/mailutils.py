@@ -24,7 +24,6 @@ class Mailutils(ImapServer):
     settles_late = True
     has_nested_parts = False
     subscribes_special = False
-    refuses_odd_messages = True
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 
     def __init__(self, users: dict[str, str], **more: object) -> None:

@@ -69,6 +69,8 @@ def messages() -> list[bytes]:
 @pytest.fixture(scope="module")
 def odd(mail_server: ImapServer) -> tuple[str, int]:
     """The mailbox, and how many are in it: a server may refuse what it takes for no message."""
+    if mail_server.title == "Mailutils":
+        pytest.skip("imap4d ends the session over some of these messages, and refuses others")
     raws = messages()[:: 5 if mail_server.is_slow_with_many else 1]
     name = new_mailbox(mail_server)
     n_refused = 0

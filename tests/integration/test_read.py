@@ -29,6 +29,8 @@ def full_names(server: ImapServer, names: Iterable[str] = DEMO_MAILBOXES) -> set
 
 def listed_as(server: ImapServer, mailbox: dict[str, Any]) -> dict[str, Any]:
     """As it is in the list: rights are only there when they cost no round trip for each."""
+    if server.settles_late and mailbox["totalEmails"] == 0:
+        mailbox = mailbox | {"uidValidity": None}
     return mailbox if server.can("LIST-MYRIGHTS") else mailbox | {"myRights": None}
 
 
@@ -52,14 +54,15 @@ def test_all_mailboxes(demo: Client, demo_mailbox: ImapServer) -> None:
         is_above = (name == server.mailbox("Work") and server.has_children) or (name == "INBOX" and server.prefix != "")
         assert one["isSelectable"] is True and one["hasChildren"] is is_above
         assert one["isSubscribed"] is (name not in not_subscribed(server))
-        assert one == listed_as(server, good(demo.get(one["href"]))), "the list and the mailbox differ"
+        assert listed_as(server, one) == listed_as(server, good(demo.get(one["href"]))), "the list and the mailbox differ"
         asked = ["MESSAGES", "UNSEEN", "UIDNEXT", "UIDVALIDITY"]
         asked += ["HIGHESTMODSEQ"] * server.can("CONDSTORE") + ["SIZE"] * server.can("STATUS=SIZE")
         with seed.session(server.imap_port, "demo", server.users["demo"]) as client:
             counts = client.status(seed.quoted(name), f"({' '.join(asked)})")[1][0].decode()
         told = {key: int(value) for key, value in re.findall(r"([A-Z]+) (\d+)", counts)}
         assert (one["totalEmails"], one["unreadEmails"], one["size"]) == (told["MESSAGES"], told["UNSEEN"], told.get("SIZE"))
-        assert (one["uidNext"], one["uidValidity"]) == (told["UIDNEXT"], told["UIDVALIDITY"])
+        assert one["uidNext"] == told["UIDNEXT"]
+        assert one["uidValidity"] == told["UIDVALIDITY"] or (server.settles_late and one["totalEmails"] == 0)
         assert one["highestModseq"] == (str(told["HIGHESTMODSEQ"]) if server.can("CONDSTORE") else None)
 
 
