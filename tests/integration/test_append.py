@@ -320,7 +320,7 @@ def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own
     proxy.cut_never()
     found = ids(own_mail_server)
     if reply.status == 201:
-        assert found == [18 + place] and reply.json()["uid"] is not None
+        assert found == [18 + place] and (reply.json()["uid"] is not None or not own_mail_server.can("UIDPLUS"))
     else:
         problem = reply.json()
         assert reply.status == 502 and problem["retryable"] is True
@@ -336,7 +336,7 @@ def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_ma
     proxy.cut_down_behind(b"+ OK", n_bytes)
     reply = client.request("POST", "/messages", raw, RFC822)
     proxy.cut_never()
-    assert reply.status == 201 and reply.json()["uid"] == 1
+    assert reply.status == 201 and reply.json()["uid"] in ((1,) if own_mail_server.can("UIDPLUS") else (1, None))
     assert ids(own_mail_server) == [30]
 
 
