@@ -178,9 +178,18 @@ static void on_selected(struct api_job *job)
 {
 	struct api_append *self = (struct api_append *)job;
 
-	if (self->trace.uidnext == 0 || api_job_selected(job)->uidvalidity != self->trace.uidvalidity) {
+	const struct imap_selected *now = api_job_selected(job);
+	bool is_another = now->uidvalidity != self->trace.uidvalidity;
+
+	if (self->trace.uidnext == 0 || (is_another && now->exists > 0)) {
 		cannot_tell(job);
 		return;
+	}
+	if (is_another) {
+		/* What has nothing in it does not have this message, whatever it was before: Courier
+		 * gives a mailbox that was never open for writing another UIDVALIDITY each time. */
+		self->trace.uidvalidity = now->uidvalidity;
+		self->trace.uidnext = 1;
 	}
 	look(self);
 }

@@ -180,6 +180,21 @@ static void forget_sessions(struct mailbox_write *self, struct span name, char d
 	imap_pool_forget_mailbox(job->app->pool, job->credential, name, delimiter);
 }
 
+/* Courier neither renames nor deletes what the session that asks has open, and knows no
+ * UNSELECT: the command goes by a session that has INBOX open then. */
+static void write_from_outside(struct mailbox_write *self, char delimiter, void (*send)(struct api_job *job))
+{
+	static const struct api_job_place inbox = {.mailbox = SPAN_LIT("INBOX")};
+	struct api_job *job = job_of(self);
+
+	if (imap_session_can(api_job_session(job), IMAP_CAP_UNSELECT) ||
+	    !imap_lease_has_open(job->lease, self->name, delimiter)) {
+		send(job);
+	} else {
+		api_job_move_to(job, &inbox, send);
+	}
+}
+
 static bool check_write(struct mailbox_write *self, const struct gp_error *error)
 {
 	if (!error || error->status != GP_NO) {
@@ -339,14 +354,19 @@ static void on_renamed(void *ctx, const struct gp_error *error)
 	confirm(self, "the mailbox was renamed");
 }
 
-static void start_rename(struct mailbox_write *self)
+static void send_rename(struct api_job *job)
 {
-	struct api_job *job = job_of(self);
+	struct mailbox_write *self = write_of(job);
 
-	forget_sessions(self, self->name, self->delimiter);
 	job->is_committed = true;
 	job->call = imap_rename_start(api_job_session(job), self->name, self->new_name, on_renamed, self);
 	(void)api_job_started(job, job->call);
+}
+
+static void start_rename(struct mailbox_write *self)
+{
+	forget_sessions(self, self->name, self->delimiter);
+	write_from_outside(self, self->delimiter, send_rename);
 }
 
 static bool has_changes(const struct mailbox_write *self)
@@ -384,19 +404,24 @@ static void on_removed(void *ctx, const struct gp_error *error)
 	}
 }
 
-/* Its children stay, and so do the sessions that have them open. */
-static void start_remove(struct mailbox_write *self)
+static void send_delete(struct api_job *job)
 {
-	struct api_job *job = job_of(self);
+	struct mailbox_write *self = write_of(job);
 
-	if (is_inbox(self->name)) {
-		api_job_fail(job, API_PROBLEM_CONFLICT, NULL, "INBOX cannot be deleted");
-		return;
-	}
-	forget_sessions(self, self->name, '\0');
 	job->is_committed = true;
 	job->call = imap_delete_start(api_job_session(job), self->name, on_removed, self);
 	(void)api_job_started(job, job->call);
+}
+
+/* Its children stay, and so do the sessions that have them open. */
+static void start_remove(struct mailbox_write *self)
+{
+	if (is_inbox(self->name)) {
+		api_job_fail(job_of(self), API_PROBLEM_CONFLICT, NULL, "INBOX cannot be deleted");
+		return;
+	}
+	forget_sessions(self, self->name, '\0');
+	write_from_outside(self, '\0', send_delete);
 }
 
 /* ---- what is there ---- */

@@ -81,6 +81,17 @@ static void fail_no_mailbox(struct api_append *self, const struct gp_error *erro
 
 /* ---- the message passes ---- */
 
+/* PERMANENTFLAGS would tell which are kept, but the mailbox is not selected. */
+static bool has_own_keyword(const struct api_append *self)
+{
+	for (size_t i = 0; i < self->n_flags; i++) {
+		if (!span_starts_with(self->flags[i], "\\")) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* False: it is not what the Idempotency-Key stands for. The last octets are not sent, so
  * that nothing is appended. */
 static bool is_what_it_was(struct api_append *self)
@@ -232,6 +243,11 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 	} else if (error.status == GP_NOT_FOUND) {
 		api_job_ended(&self->job);
 		fail_no_mailbox(self, &error);
+	} else if (error.status == GP_BAD && has_own_keyword(self)) {
+		api_job_ended(&self->job);
+		api_job_fail(
+			&self->job, API_PROBLEM_UNPROCESSABLE, &error,
+			"the IMAP server does not take a message with these keywords: it may keep none of one's own");
 	} else {
 		(void)api_job_check(&self->job, &error);
 	}

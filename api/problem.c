@@ -79,6 +79,18 @@ static enum api_problem problem_of_code(const char *code, enum api_problem fallb
 	return fallback;
 }
 
+/* Cyrus says it without a code to who announces a message that is too large. */
+static enum api_problem problem_of_refusal(const struct gp_error *error)
+{
+	if (error->code[0] == '\0' && span_equal_text_nocase(span_of(error->text), "Over quota")) {
+		return API_PROBLEM_OVER_QUOTA;
+	}
+	/* Without a code it is a refusal of a command that was understood, for a reason that
+	 * only the text tells. Asking again will not help, and nothing is broken: 422 rather
+	 * than a 5xx, which would be retried and would wake somebody up. */
+	return problem_of_code(error->code, API_PROBLEM_UNPROCESSABLE);
+}
+
 /* A login that was refused is 401, unless the server says that it knows who it is and
  * does not let him in, or that it is the server that is not able to. */
 static enum api_problem problem_of_login(const char *code)
@@ -108,10 +120,7 @@ enum api_problem api_problem_of(const struct gp_error *error)
 	case GP_UIDVALIDITY:
 		return API_PROBLEM_GONE;
 	case GP_NO:
-		/* Without a code it is a refusal of a command that was understood, for a reason
-		 * that only the text tells. Asking again will not help, and nothing is broken:
-		 * 422 rather than a 5xx, which would be retried and would wake somebody up. */
-		return problem_of_code(error->code, API_PROBLEM_UNPROCESSABLE);
+		return problem_of_refusal(error);
 	case GP_LIMIT:
 	case GP_UNSUPPORTED:
 		return API_PROBLEM_UNPROCESSABLE;

@@ -70,6 +70,9 @@ static struct imap_address make_address(struct span name, struct span mailbox, s
 		address.name = mailbox;
 		address.mailbox = name;
 	}
+	if (name.len == 0 && mailbox.len == 0 && span_is_nil(address.host)) {
+		address.mailbox = SPAN_NIL; /* Courier begins and ends groups with (NIL NIL "" NIL) */
+	}
 	return address;
 }
 

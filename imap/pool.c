@@ -281,6 +281,13 @@ void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credenti
 	}
 }
 
+bool imap_lease_has_open(const struct imap_lease *lease, struct span mailbox, char delimiter)
+{
+	const char *open = lease->session->mailbox;
+
+	return open && is_at_or_below(open, mailbox, delimiter);
+}
+
 /* ---- the queue ---- */
 
 void pool_dispatch_soon(struct pool_account *account)

@@ -103,6 +103,9 @@ uint64_t imap_lease_queue_ms(const struct imap_lease *lease);
  * lease, and log out at once or with their last one. */
 void imap_pool_forget_mailbox(struct imap_pool *pool, const struct imap_credential *credential, struct span mailbox,
 			      char delimiter);
+/* The session of a granted lease has it open, or one below it, or is about to: whoever of
+ * its leases wanted that. */
+bool imap_lease_has_open(const struct imap_lease *lease, struct span mailbox, char delimiter);
 
 struct imap_pool_stats {
 	size_t n_accounts, n_sessions, n_leases, n_waiting;

@@ -57,8 +57,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--server") not in (None, "dovecot"):
+    config.addinivalue_line("markers", "needs(*abilities): skipped where the server lacks one; what is done then is in test_interop.py")
+    _tested.kind = SERVERS[config.getoption("--server") or "dovecot"]
+    if _tested.kind is not Dovecot:
         Dovecot.start = _skip_own_dovecot  # type: ignore[method-assign]
+
+
+class _tested:
+    kind: type[ImapServer] = Dovecot
+
+
+def private_server(users: dict[str, str], options: Options | None = None) -> ImapServer:
+    """One more of the kind that is tested, with users of its own. What Dovecot has to be told for many connections needs
+    no word with others; any other option makes it a test of Dovecot."""
+    if _tested.kind is Dovecot or options != (options and Options(max_userip_connections=options.max_userip_connections)):
+        return Dovecot(users=users, options=options)
+    return _tested.kind(users)
 
 
 def _skip_own_dovecot(server: Dovecot) -> None:
@@ -91,6 +105,15 @@ def mail_server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def abilities(request: pytest.FixtureRequest) -> None:
+    for marker in request.node.iter_markers("needs"):
+        server: ImapServer = request.getfixturevalue("mail_server")
+        for ability in marker.args:
+            if not server.has(ability):
+                pytest.skip(f"{server.title} lacks {ability}: test_interop.py has what is done instead")
+
+
 @pytest.fixture(scope="session")
 def dovecot(mail_server: ImapServer) -> Dovecot:
     return only_dovecot(mail_server)
@@ -101,7 +124,7 @@ def demo_mailbox(mail_server: ImapServer) -> ImapServer:
     """The same server, once the demo's messages are in demo's mailboxes."""
     from load import load
 
-    load(mail_server.imap_port, "demo", USERS["demo"], full_name=mail_server.mailbox)
+    load(mail_server.imap_port, "demo", USERS["demo"], full_name=mail_server.mailbox, has_keywords=mail_server.keeps_keywords)
     return mail_server
 
 

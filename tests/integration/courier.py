@@ -66,6 +66,11 @@ class Courier(ImapServer):
     title = "Courier"
     delimiter = "."
     prefix = "INBOX."
+    refused_keywords = ("[", "~", "0")
+    searches_size_without_cr = True
+    is_slow_with_many = True
+    finds_last_uid = False
+    settles_late = True
 
     def __init__(self, users: dict[str, str], **more: object) -> None:
         super().__init__(users, **more)  # type: ignore[arg-type]
@@ -78,6 +83,9 @@ class Courier(ImapServer):
 
     def version_text(self) -> str:
         return package_version("courier-imap")
+
+    def refused_name(self, mailbox: str) -> str:
+        return f"{mailbox}/x"
 
     def close(self) -> None:
         super().close()
@@ -94,6 +102,11 @@ class Courier(ImapServer):
                 subprocess.run(
                     [*make, *arguments], cwd=home, env=with_unpacked_libraries(), check=True, user=self.account.uid, group=self.account.gid
                 )
+            # Until a mailbox has been open for writing once, each look at it has another UIDVALIDITY.
+            for folder in (home / "Maildir", *(home / "Maildir" / f".{name}" for name in SPECIAL)):
+                uids = folder / "courierimapuiddb"
+                uids.write_text(":1 1700000000 1\n")
+                os.chown(uids, self.account.uid, self.account.gid)
             subscribed = home / "Maildir" / "courierimapsubscribed"
             subscribed.write_text("".join(f"INBOX.{name}\n" for name in SPECIAL))
             os.chown(subscribed, self.account.uid, self.account.gid)

@@ -12,6 +12,9 @@ ROLES = ("Drafts", "Sent", "Trash", "Junk", "Archive")
 
 class Cyrus(ImapServer):
     title = "Cyrus"
+    refused_in_names = '%"\\{};'
+    subscribes_inbox = True
+    refuses_odd_messages = True
 
     def __init__(self, users: dict[str, str], **more: object) -> None:
         super().__init__(users, **more)  # type: ignore[arg-type]
@@ -23,6 +26,12 @@ class Cyrus(ImapServer):
 
     def version_text(self) -> str:
         return package_version("cyrus-imapd")
+
+    def refused_name(self, mailbox: str) -> str:
+        return f"{mailbox} %"
+
+    def raw_text(self, text: str) -> str:
+        return "".join(one if one.isascii() else "X" * len(one.encode()) for one in text)
 
     def environment(self) -> dict[str, str]:
         return with_unpacked_libraries() | {"CYRUS_VERBOSE": "1"}
@@ -72,13 +81,16 @@ class Cyrus(ImapServer):
             "mboxname_lockpath": f"{root}/run/lock",
             "proc_path": f"{root}/run/proc",
             "temp_path": f"{root}/tmp",
-            "autocreate_quota": "102400",
+            "autocreate_quota": "1048576",  # KiB
             "autocreate_inbox_folders": mailboxes,
             "autocreate_subscribe_folders": mailboxes,
             **{f"xlist-{name}": name for name in ROLES},
             "specialusealways": "1",
             "conversations": "yes",
             "conversations_db": "twoskip",
+            # Copies of one message; ten in a mailbox are all, else.
+            "conversations_max_guidinfolder": "10000",
+            "conversations_max_guidexists": "10000",
             "search_engine": "none",
             "failedloginpause": "0",
             "skiplist_unsafe": "yes",

@@ -117,6 +117,9 @@ class Dovecot(ImapServer):
         new.write_text("".join(lines))
         new.replace(self.root / "passwd")
 
+    def refused_name(self, mailbox: str) -> str:
+        return f"~{mailbox}"
+
     # What it did.
 
     def log(self) -> str:

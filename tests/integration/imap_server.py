@@ -62,9 +62,22 @@ class ImapServer:
     title: ClassVar[str] = ""  # for people
     delimiter: ClassVar[str] = "/"
     prefix: ClassVar[str] = ""  # of the personal namespace
+    subscribes_special: ClassVar[bool] = True  # Sent, Trash, …, as the tests make accounts
+    subscribes_inbox: ClassVar[bool] = False  # and nobody asked for it
     has_children: ClassVar[bool] = True  # mailboxes below others
     # What a session changes is seen by others when it has left the mailbox, and they have opened it anew.
     shows_changes_late: ClassVar[bool] = False
+    refused_in_names: ClassVar[str] = ""  # characters
+    keeps_keywords: ClassVar[bool] = True  # of one's own
+    refused_keywords: ClassVar[tuple[str, ...]] = ()  # words, and characters that none may have
+    finds_last_uid: ClassVar[bool] = True  # SEARCH takes * for the highest UID, wherever it stands
+    searches_size_without_cr: ClassVar[bool] = False  # its SEARCH SMALLER and LARGER count the octets on its disk
+    is_slow_with_large: ClassVar[bool] = False  # mailboxes: megabytes take it minutes
+    is_slow_with_many: ClassVar[bool] = False  # messages in a mailbox: each look at it reads them all
+    refuses_odd_messages: ClassVar[bool] = False  # whose header fields are none, or whose lines end in LF alone
+    # UIDVALIDITY is another one at each look until a mailbox was open for writing, or as long as it is empty.
+    settles_late: ClassVar[bool] = False
+    has_nested_parts: ClassVar[bool] = True  # FETCH knows the parts of a message that is a part
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
     def __init__(
@@ -138,6 +151,12 @@ class ImapServer:
     def can(self, capability: str) -> bool:
         return capability.upper() in self.capabilities
 
+    def has(self, ability: str) -> bool:
+        """As can(), and "keywords" of one's own, or "one view": its sessions see at once what others change.
+        "speed": mailboxes of many megabytes."""
+        own = {"keywords": self.keeps_keywords, "one view": not self.shows_changes_late, "speed": not self.is_slow_with_large}
+        return own.get(ability) or self.can(ability)
+
     def as_sent(self, raw: bytes) -> bytes:
         """A message without what the server has put into it."""
         head, blank, body = raw.partition(b"\r\n\r\n")
@@ -146,7 +165,19 @@ class ImapServer:
 
     def mailbox(self, name: str) -> str:
         """The full name of a mailbox that others call by `name`, with "/"."""
-        return name if name.upper() == "INBOX" else self.prefix + name.replace("/", self.delimiter)
+        return name if name.upper() == "INBOX" else self.prefix + name.replace("/", self.delimiter if self.has_children else "-")
+
+    def below(self, mailbox: str, *leaves: str) -> str:
+        """The full name of one below another, which is a full name too."""
+        return self.delimiter.join((mailbox, *leaves))
+
+    def refused_name(self, mailbox: str) -> str:
+        """One of the same level that the server does not take."""
+        raise NotImplementedError
+
+    def raw_text(self, text: str) -> str:
+        """What it keeps of a header field that is no ASCII, and not encoded."""
+        return text
 
     # Life.
 

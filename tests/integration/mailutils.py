@@ -18,6 +18,12 @@ class Mailutils(ImapServer):
     title = "Mailutils"
     has_children = False
     shows_changes_late = True
+    keeps_keywords = False
+    is_slow_with_many = True
+    is_slow_with_large = True
+    settles_late = True
+    has_nested_parts = False
+    subscribes_special = False
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")
 
     def __init__(self, users: dict[str, str], **more: object) -> None:
@@ -27,6 +33,9 @@ class Mailutils(ImapServer):
 
     def version_text(self) -> str:
         return package_version("mailutils-imap4d")
+
+    def refused_name(self, mailbox: str) -> str:
+        return self.below("Sent", mailbox)
 
     def write_users(self) -> None:
         lines = [f"{self.account.name}:x:{self.account.uid}:{self.account.gid}::/nonexistent:/bin/false\n", "root:x:0:0::/root:/bin/sh\n"]

@@ -58,8 +58,15 @@ def append(client: imaplib.IMAP4, mailbox: str, messages: Iterable[Message]) -> 
 
 
 def append_many(port: int, user: str, password: str, mailbox: str, messages: Iterable[Message]) -> int:
-    """Thousands of messages in few round trips: MULTIAPPEND with LITERAL+, which Dovecot has. Returns how many."""
+    """Thousands of messages, in few round trips where the server has MULTIAPPEND and LITERAL+. Returns how many."""
     n_sent = 0
+    with session(port, user, password) as client:
+        status, offered = client.capability()
+        if status != "OK" or not {b"MULTIAPPEND", b"LITERAL+"} <= set(offered[0].upper().split()):
+            for message in messages:
+                append(client, mailbox, [message])
+                n_sent += 1
+            return n_sent
     with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         answers = connection.makefile("rb")
         answers.readline()

@@ -17,6 +17,7 @@ from conftest import USERS, StartGateway, tls_options
 from dovecot import Dovecot, Options
 from http_client import Client, basic
 from imap_server import ImapServer
+from mail_tools import segment
 from proxy import Proxy, plain_options, settled
 
 MIB = 1024 * 1024
@@ -78,28 +79,47 @@ def head(size: int, *fields: str, target: str = "/mailboxes/INBOX/messages") -> 
 @pytest.mark.parametrize("size", [1, 400, 70_000, 3 * MIB])
 def test_bytes_stay_as_they_are(client: Client, own_mail_server: ImapServer, size: int) -> None:
     raw = message(1, size)
+    keywords = {"$seen": True, "blue": True}
     reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen,blue&receivedAt=2020-02-29T23:59:58Z", raw, RFC822)
+    if not own_mail_server.keeps_keywords:
+        assert reply.status == 422 and "keywords" in reply.json()["detail"] and ids(own_mail_server) == []
+        del keywords["blue"]
+        reply = client.request("POST", "/mailboxes/INBOX/messages?keywords=$seen&receivedAt=2020-02-29T23:59:58Z", raw, RFC822)
     assert reply.status == 201
     place = reply.json()
+    if place["uid"] is None:  # the server does not tell it, and what it made of the message is another one
+        assert not own_mail_server.can("UIDPLUS") and ids(own_mail_server) == [1]
+        return
     assert place == {"mailbox": "INBOX", "uid": place["uid"], "uidValidity": place["uidValidity"]}
     href = reply.header("Location")
     assert href == f"/mailboxes/INBOX/messages/{place['uid']}"
-    assert client.get(f"{href}/raw").body == raw
+    assert own_mail_server.as_sent(client.get(f"{href}/raw").body) == raw
     shown = client.get(href).json()
-    assert shown["keywords"] == {"$seen": True, "blue": True}
+    assert shown["keywords"] == keywords
     assert shown["receivedAt"] == "2020-02-29T23:59:58Z" and shown["uidValidity"] == place["uidValidity"]
 
 
-def test_any_octets(client: Client) -> None:
+def test_any_octets(client: Client, own_mail_server: ImapServer) -> None:
     raw = b"Subject: octets\r\n\r\n" + bytes(range(1, 256)) * 40 + b"\r\n.\r\n+ x\r\nA1 LOGOUT\r\n{5}\r\n"
-    href = client.request("POST", "/messages", raw, RFC822).header("Location")
-    # Dovecot stores lines with CRLF.
-    assert client.get(f"{href}/raw").body == re.sub(rb"(?<!\r)\n", b"\r\n", raw)
+    reply = client.request("POST", "/messages", raw, RFC822)
+    if reply.status == 422:  # Cyrus takes no line that ends in LF alone
+        assert "bare newlines" in reply.json()["imap"]["text"] and ids(own_mail_server) == []
+        raw = raw.replace(b"\n", b"").replace(b"\r", b"\r\n")
+        reply = client.request("POST", "/messages", raw, RFC822)
+    assert reply.status == 201
+    uid = reply.json()["uid"] or 1  # null where the server does not tell, and it cannot be found
+    with seed.session(own_mail_server.imap_port, USER, PASSWORD) as imap:
+        imap.select(readonly=True)
+        stored = imap.uid("FETCH", str(uid), "(BODY.PEEK[])")[1][0][1]
+    assert client.get(f"/messages/{uid}/raw").body == stored
+    # Every server stores lines with CRLF; a CR that ends none is not kept by all.
+    assert own_mail_server.as_sent(stored).replace(b"\r", b"") == raw.replace(b"\r", b"")
 
 
 def test_roles_and_names(client: Client, own_mail_server: ImapServer) -> None:
-    assert client.request("POST", "/mailboxes", json_body={"name": "Réunion/A&B"}).status == 201
-    for target, name in (("/mailboxes/@drafts/messages", "Drafts"), ("/messages?mailbox=R%C3%A9union%2FA%26B", "Réunion/A&B")):
+    own, drafts = own_mail_server.mailbox("Réunion/A&B"), own_mail_server.mailbox("Drafts")
+    assert client.request("POST", "/mailboxes", json_body={"name": own}).status == 201
+    for target, name in (("/mailboxes/@drafts/messages", drafts), (f"/messages?mailbox={segment(own)}", own)):
         reply = client.request("POST", target, message(2), RFC822)
         assert reply.status == 201 and reply.json()["mailbox"] == name
         assert ids(own_mail_server, name) == [2]
@@ -205,6 +225,7 @@ def test_append_limit(start_gateway: StartGateway) -> None:
 # ---- memory
 
 
+@pytest.mark.needs("speed")
 def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(300 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
@@ -216,6 +237,7 @@ def test_memory_is_constant(start_gateway: StartGateway, release_binary: Path, o
     client.close()
 
 
+@pytest.mark.needs("speed")
 def test_a_slow_server_stops_the_reading(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer, proxy: Proxy) -> None:
     """What the server has not taken stays with the client."""
     gateway = start_gateway(*plain_options(proxy), program=release_binary)
@@ -266,6 +288,7 @@ def test_a_client_that_leaves_leaves_nothing(client: Client, own_mail_server: Im
     assert ids(own_mail_server) == [15]
 
 
+@pytest.mark.needs("speed")
 def test_short_requests_go_on_beside_uploads(client: Client, own_mail_server: ImapServer) -> None:
     assert client.request("POST", "/messages", message(16), RFC822).status == 201
     raw = message(17, MIB)
@@ -297,7 +320,7 @@ def test_a_server_that_is_cut_is_told_as_it_is(client: Client, proxy: Proxy, own
     proxy.cut_never()
     found = ids(own_mail_server)
     if reply.status == 201:
-        assert found == [18 + place] and reply.json()["uid"] is not None
+        assert found == [18 + place] and (reply.json()["uid"] is not None or not own_mail_server.can("UIDPLUS"))
     else:
         problem = reply.json()
         assert reply.status == 502 and problem["retryable"] is True
@@ -313,7 +336,7 @@ def test_an_answer_that_is_cut_is_found_out(client: Client, proxy: Proxy, own_ma
     proxy.cut_down_behind(b"+ OK", n_bytes)
     reply = client.request("POST", "/messages", raw, RFC822)
     proxy.cut_never()
-    assert reply.status == 201 and reply.json()["uid"] == 1
+    assert reply.status == 201 and reply.json()["uid"] in ((1,) if own_mail_server.can("UIDPLUS") else (1, None))
     assert ids(own_mail_server) == [30]
 
 
@@ -343,7 +366,7 @@ def test_a_key_makes_it_one(client: Client, proxy: Proxy, own_mail_server: ImapS
     assert first.status == again.status == 201 and first.json() == again.json()
     assert again.header("Idempotent-Replayed") == "true"
     assert ids(own_mail_server) == [40 + seed_]
-    assert client.get(f"{again.header('Location')}/raw").body == raw
+    assert own_mail_server.as_sent(client.get(f"{again.header('Location')}/raw").body) == raw
 
 
 def test_a_key_is_for_one_request_and_one_account(client: Client, own_mail_server: ImapServer) -> None:
@@ -354,7 +377,8 @@ def test_a_key_is_for_one_request_and_one_account(client: Client, own_mail_serve
     bob = Client(client.host, client.port, "bob", USERS["bob"])
     assert bob.request("POST", "/messages", message(62), headers).header("Idempotent-Replayed") is None
     bob.close()
-    made = [client.request("POST", "/mailboxes", json_body={"name": "Once"}, headers={"Idempotency-Key": "two"}) for _ in range(2)]
+    once = {"name": own_mail_server.mailbox("Once")}
+    made = [client.request("POST", "/mailboxes", json_body=once, headers={"Idempotency-Key": "two"}) for _ in range(2)]
     assert [one.status for one in made] == [201, 201] and made[0].body == made[1].body
     assert made[1].header("Location") == made[0].header("Location") and made[1].header("ETag") == made[0].header("ETag")
     assert ids(own_mail_server) == [60]
@@ -435,14 +459,15 @@ def test_an_mbox_file_beyond_the_quota(start_gateway: StartGateway) -> None:
         client.close()
 
 
+@pytest.mark.needs("speed")
 def test_an_mbox_file_in_constant_memory(start_gateway: StartGateway, release_binary: Path, own_mail_server: ImapServer) -> None:
     gateway = start_gateway(*tls_options(own_mail_server), "--max-body", str(100 * MIB), program=release_binary)
     client = gateway.client(USER, PASSWORD)
-    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 20_000).replace(b"\r\n", b"\n") + b"\n"
+    one = b"From x Mon Jan  1 10:00:00 2024\n" + message(300, 60_000).replace(b"\r\n", b"\n") + b"\n"
     assert client.request("POST", "/messages", one * 5, {"Content-Type": "application/mbox"}).status == 200
     gateway.reset_peak()
     before = gateway.rss_kib
-    result = client.request("POST", "/messages", one * 3000, {"Content-Type": "application/mbox"})
-    assert result.status == 200 and len(result.json()["appended"]) == 3000
+    result = client.request("POST", "/messages", one * 700, {"Content-Type": "application/mbox"})
+    assert result.status == 200 and len(result.json()["appended"]) == 700
     assert gateway.peak_rss_kib - before < 8192
     client.close()

@@ -54,6 +54,7 @@ def told(response: Response) -> tuple[int, list[int], dict[int, int]]:
 # ---- which messages
 
 
+@pytest.mark.needs("keywords")
 def test_keywords_of_what_a_filter_picks(alice: Client, mail_server: ImapServer, source: str) -> None:
     before = set(uids(alice.get(many(source, seen=0))))
     assert before == {1, 4, 7, 10}
@@ -71,6 +72,7 @@ def test_short_address(alice: Client, source: str) -> None:
     assert told(response) == (1, [3], {})
 
 
+@pytest.mark.needs("one view")
 def test_what_is_not_there(alice: Client, mail_server: ImapServer, source: str) -> None:
     with second_client(mail_server, source) as other:
         expunge(other, [3, 5])
@@ -80,7 +82,7 @@ def test_what_is_not_there(alice: Client, mail_server: ImapServer, source: str) 
     assert told(alice.patch(many(source, uid="2:5,99", flagged=1), change)) == (2, [2, 4], {})
     assert told(alice.patch(many(source, uid="2:5,99:*"), change))[1] == [2, 4]
     assert told(alice.patch(many(source, uid="2:1200"), change))[1:] == ([2, 4, 6, 7, 8, 9, 10, 11, 12], {})
-    assert told(alice.patch(many(source, uid="*"), change)) == (1, [12], {})
+    assert told(alice.patch(many(source, uid="*"), change)) == ((1, [12], {}) if mail_server.finds_last_uid else (0, [], {}))
 
 
 def test_dry_run_changes_nothing(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
@@ -93,6 +95,7 @@ def test_dry_run_changes_nothing(alice: Client, mail_server: ImapServer, source:
     assert len(uids(alice.get(many(source, seen=0)))) == 4
 
 
+@pytest.mark.needs("keywords")
 def test_filters_that_imap_cannot_search_for(alice: Client, source: str) -> None:
     moment = good(alice.get(f"/mailboxes/{segment(source)}/messages/6"))["receivedAt"]
     listed = uids(alice.get(many(source, after=moment)))
@@ -128,17 +131,25 @@ def test_bad_requests_change_nothing(alice: Client, mail_server: ImapServer, sou
     assert ids(mail_server, source) == before
 
 
-def test_bad_bodies(alice: Client, source: str) -> None:
+def test_bad_bodies(alice: Client, mail_server: ImapServer, source: str) -> None:
+    nowhere = mail_server.mailbox("Nowhere")
     for body in ({"keywords": {"a b": True}}, {"keywords": []}, {"mailbox": ""}, {"mailbox": "a\r\nb"}, {"x": 1}, {"mailbox": None}):
         refused(alice.patch(many(source, all=1), body), 400)
-    refused(alice.patch(many(source, uid=1), {"mailbox": "Nowhere"}), 404, "Nowhere")
-    refused(alice.patch(many("Nowhere", all=1), {"mailbox": source}), 404)
+    refused(alice.patch(many(source, uid=1), {"mailbox": nowhere}), 404, nowhere)
+    refused(alice.patch(many(nowhere, all=1), {"mailbox": source}), 404)
     refused(alice.patch(many(source, all=1, uidValidity=1), {"keywords": {"x": True}}), 410)
     refused(alice.patch(many(source, uid=1), {"keywords": {"x": True}}, {"If-Match": '"abc"'}), 400, "unchangedSince")
 
 
 def test_unchanged_since(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     modseq = good(alice.get(f"/mailboxes/{segment(source)}"))["highestModseq"]
+    if not mail_server.can("CONDSTORE"):
+        before = ids(mail_server, source)
+        assert modseq is None
+        refused(alice.patch(many(source, uid="3:6", unchangedSince=1), {"keywords": {"$flagged": True}}), 422, "unchangedSince")
+        refused(alice.delete(many(source, uid="3:6", unchangedSince=1)), 422, "unchangedSince")
+        assert ids(mail_server, source) == before and uids(alice.get(many(source, flagged=1))) == []
+        return
     with second_client(mail_server, source) as other:
         store(other, "4,6", "+FLAGS", "\\Answered")
     change = {"keywords": {"$flagged": True, "$seen": False}}
@@ -154,6 +165,7 @@ def test_unchanged_since(alice: Client, mail_server: ImapServer, source: str, ta
 # ---- moving and removing
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) -> None:
     before = ids(mail_server, source)
     body = good(alice.patch(many(source, uid="2:4,9"), {"mailbox": target, "keywords": {"$flagged": True}}))
@@ -167,6 +179,7 @@ def test_move(alice: Client, mail_server: ImapServer, source: str, target: str) 
         assert "\\Flagged" in flags_of(other, moved["uids"]["9"])
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_delete(alice: Client, mail_server: ImapServer, source: str) -> None:
     before = ids(mail_server, source)
     with second_client(mail_server, source) as other:
@@ -174,16 +187,18 @@ def test_delete(alice: Client, mail_server: ImapServer, source: str) -> None:
         assert told(alice.delete(many(source, uid="2,4"))) == (2, [2, 4], {})
         assert told(alice.delete(many(source, uid="6:7", permanent=1))) == (2, [6, 7], {})
         assert ids_of(other) == {uid: one for uid, one in before.items() if uid not in (2, 4, 6, 7)}
-    assert {before[2], before[4]} <= set(ids(mail_server, "Trash").values())
-    assert not {before[6], before[7]} & set(ids(mail_server, "Trash").values())
+    in_trash = set(ids(mail_server, mail_server.mailbox("Trash")).values())
+    assert {before[2], before[4]} <= in_trash and not {before[6], before[7]} & in_trash
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_emptying_the_trash(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     client = start_gateway(*tls_options(own_mail_server)).client("alice", "secret")
     with seed.session(own_mail_server.imap_port, "alice", "secret") as imap:
-        seed.append(imap, "Trash", [seed.plain(n) for n in range(3)])
-    assert told(client.delete("/mailboxes/Trash/messages?all=1")) == (3, [1, 2, 3], {})
-    assert ids(own_mail_server, "Trash") == {}
+        trash = own_mail_server.mailbox("Trash")
+        seed.append(imap, trash, [seed.plain(n) for n in range(3)])
+    assert told(client.delete(many(trash, all=1))) == (3, [1, 2, 3], {})
+    assert ids(own_mail_server, trash) == {}
     assert told(client.delete("/mailboxes/@trash/messages?all=1")) == (0, [], {})
 
 
@@ -277,6 +292,7 @@ def test_a_second_client_marks_others_in_the_middle(start_gateway: StartGateway,
 # ---- many
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_many(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     source, n_messages = new_mailbox(own_mail_server), 5 * RUN + 3
     seed.append_many(own_mail_server.imap_port, "alice", "secret", source, (seed.plain(n) for n in range(n_messages)))
@@ -324,6 +340,7 @@ def test_cut_in_the_middle(start_gateway: StartGateway, kind: str) -> None:
         assert n_partial > 0
 
 
+@pytest.mark.needs("UIDPLUS")
 def test_client_that_leaves(start_gateway: StartGateway, own_mail_server: ImapServer) -> None:
     """At any moment: what was sent is done, no message is lost, and the next request gets its own answer."""
     n_messages = 3 * RUN
@@ -346,6 +363,10 @@ def test_client_that_leaves(start_gateway: StartGateway, own_mail_server: ImapSe
                 connection.recv(1)
         n_left = settled(lambda: good(client.get(many(source, limit=1)))["total"], "the mailbox")
         there = ids(own_mail_server, target)
+        if not own_mail_server.can("MOVE") and len(there) + n_left > n_messages:
+            # Gone between COPY and UID EXPUNGE: some are in both, and none in neither.
+            assert sorted({*there.values(), *ids(own_mail_server, source).values()}) == before
+            break
         assert len(there) + n_left == n_messages
         assert sorted([*there.values(), *ids(own_mail_server, source).values()]) == before
         assert told(client.patch(many(target, all=1), {"mailbox": source}))[0] == len(there)

@@ -16,6 +16,8 @@ from dovecot import Dovecot
 from http_client import Client
 from imap_server import ImapServer
 
+pytestmark = pytest.mark.needs("one view")
+
 MESSAGE = b"Subject: change\r\n\r\nhello\r\n"
 NUMBERS = itertools.count(1)
 SERVERS = {
@@ -104,6 +106,7 @@ def test_what_came_and_went_is_nothing(server: ImapServer, client: Client) -> No
     with second_client(server, mailbox) as imap:
         state = changes(client, mailbox)["newState"]
         imap.append(mailbox, "", "", MESSAGE)
+        imap.noop()
         imap.store("3", "+FLAGS", "\\Deleted")
         imap.expunge()
         assert told(changes(client, mailbox, state)) == ([], [], [])
@@ -149,6 +152,9 @@ def test_list_leads_to_changes(mail_server: ImapServer, alice: Client) -> None:
     with second_client(mail_server, mailbox) as imap:
         listed = alice.get(f"/mailboxes/{quote(mailbox)}/messages?fields=uid").json()["state"]
         assert listed == alice.get(f"/mailboxes/{quote(mailbox)}").json()["state"]
+        if not mail_server.can("CONDSTORE"):
+            assert listed is None  # only /changes itself knows one
+            return
         imap.append(mailbox, "", "", MESSAGE)
         assert told(changes(alice, mailbox, listed)) == ([3], [], [])
         # the list of a session that has the mailbox open already

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import pytest
 import seed
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
 from imap_server import ImapServer
@@ -23,6 +22,7 @@ INVOICE = "/mailboxes/INBOX/messages/7"  # text and a PDF
 NEWS = "/mailboxes/INBOX/messages/2"  # alternative with related images
 MINUTES = "/mailboxes/INBOX/messages/11"  # file names after RFC 2231 and RFC 2047
 FORWARDED = "/mailboxes/INBOX/messages/13"  # message/rfc822
+WITH_MESSAGES = (13, 30)  # among their parts
 FLAT = "/mailboxes/INBOX/messages/14"  # an inline image
 
 
@@ -65,7 +65,7 @@ def test_part_is_decoded(demo: Client, demo_mailbox: ImapServer) -> None:
     assert encoded.header("ETag") != response.header("ETag")
 
 
-def test_every_part_of_the_demo(demo: Client) -> None:
+def test_every_part_of_the_demo(demo: Client, demo_mailbox: ImapServer) -> None:
     """Each address that a structure names answers, and with the size it told where that is no estimate."""
     n_parts = 0
     for uid in range(1, 38):
@@ -77,6 +77,8 @@ def test_every_part_of_the_demo(demo: Client) -> None:
                 assert part["partId"] is None and part["type"].startswith("multipart/")
                 continue
             n_parts += 1
+            if uid in WITH_MESSAGES and not demo_mailbox.has_nested_parts and "." in part["partId"]:
+                continue
             assert part["href"] == f"/mailboxes/INBOX/messages/{uid}/parts/{part['partId']}"
             response = content(demo, part["href"])
             if "sizeIsEstimate" not in part:
@@ -95,11 +97,14 @@ def test_the_text_of_a_part_keeps_its_charset(demo: Client) -> None:
         assert response.body.decode(charset) == text.text
 
 
-def test_part_of_a_forwarded_message(demo: Client) -> None:
+def test_part_of_a_forwarded_message(demo: Client, demo_mailbox: ImapServer) -> None:
     assert content(demo, f"{FORWARDED}/parts/2").body.startswith(b"From: ")
+    if not demo_mailbox.has_nested_parts:
+        refused(demo.get(f"{FORWARDED}/parts/2.2"), 404)
+        return
     assert "Angebot finden Sie" in content(demo, f"{FORWARDED}/parts/2.1").text
     assert content(demo, f"{FORWARDED}/parts/2.2").body.startswith(b"%PDF-")
-    assert content(demo, "/mailboxes/Work%2F2024/messages/2/parts/2.2.2").body.startswith(b"%PDF-")
+    assert content(demo, f"/mailboxes/{segment(demo_mailbox.mailbox('Work/2024'))}/messages/2/parts/2.2.2").body.startswith(b"%PDF-")
     for part in ("3", "2.3", "2.2.1", "1.1", "4294967295", "99999999999999999999"):
         refused(demo.get(f"{FORWARDED}/parts/{part}"), 404, part)
 
@@ -240,8 +245,9 @@ def test_none_match(demo: Client, rest: str) -> None:
         assert demo.get(INVOICE + rest, {"If-None-Match": etag, "Range": "bytes=0-1"}).status == 304
 
 
+@pytest.mark.needs("keywords")
 def test_content_keeps_its_tag_when_flags_change(demo: Client) -> None:
-    target = "/mailboxes/Archive/messages/1"
+    target = "/mailboxes/@archive/messages/1"
     tags = {rest: demo.get(target + rest).header("ETag") for rest in ("", "/raw", "/parts/2", "/text")}
     assert len(set(tags.values())) == 4
     assert demo.put(f"{target}/keywords/cache").status == 200
@@ -342,10 +348,10 @@ def test_odd_header_fields(mail_server: ImapServer, alice: Client) -> None:
     mailbox = new_mailbox(mail_server, [seed.Message(raw)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
     fields = [(f["name"], f["value"], f["raw"]) for f in good(alice.get(f"{target}/headers"))["headers"]]
-    assert ("Subject", "", "") in fields and ("X-Empty", "", " ") in fields
+    assert {("Subject", "", ""), ("Subject", "", " ")} & set(fields) and ("X-Empty", "", " ") in fields
     assert ("X-Folded", "one two three") in [(name, value.replace("\t", " ")) for name, value, _ in fields]
     latin = next(value for name, value, _ in fields if name == "X-Latin")
-    assert latin in ("café", "caf\ufffd")
+    assert latin in ("café", "caf\ufffd", "cafX")  # Cyrus has an X for each such octet
     assert [value for name, value, _ in fields if name == "X-Twice"] == ["1", "2"]
     assert good(alice.get(target))["subject"] in ("", None)
 
@@ -428,9 +434,10 @@ def test_hostile_html_is_under_the_policy(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("rest", ["raw", "headers", "text", "html", "parts/1", "parts/2", "parts/2?download=1"])
-def test_both_addresses(demo: Client, rest: str) -> None:
+def test_both_addresses(demo: Client, demo_mailbox: ImapServer, rest: str) -> None:
     path, _, query = rest.partition("?")
-    for mailbox, uid in (("INBOX", 11), ("Work/2024", 2), ("Résumés", 1)):
+    for name, uid in (("INBOX", 11), ("Work/2024", 2), ("Résumés", 1)):
+        mailbox = demo_mailbox.mailbox(name)
         tail = f"?{query}" if query else ""
         canonical = content(demo, f"/mailboxes/{segment(mailbox)}/messages/{uid}/{path}{tail}")
         short = content(demo, f"/messages/{uid}/{path}?mailbox={quote(mailbox)}{'&' + query if query else ''}")
@@ -438,17 +445,17 @@ def test_both_addresses(demo: Client, rest: str) -> None:
         assert short.header("Content-Disposition") == canonical.header("Content-Disposition")
 
 
-def test_reading_content_changes_nothing(dovecot: Dovecot, alice: Client) -> None:
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(2)])
+def test_reading_content_changes_nothing(mail_server: ImapServer, alice: Client) -> None:
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(2)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
-    before = highest_modseq(dovecot, mailbox)
+    before = highest_modseq(mail_server, mailbox)
     for rest in ("", "/raw", "/headers", "/text", "/html", "/parts/1", "/parts/1?encoded=1&download=1"):
         content(alice, target + rest)
         alice.head(target + rest)
         content(alice, target + rest, {"Range": "bytes=0-3"})
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert flags_of(other, 1) <= {"\\Recent"}
-    assert highest_modseq(dovecot, mailbox) == before
+    assert highest_modseq(mail_server, mailbox) == before
 
 
 @pytest.mark.parametrize("rest", ["raw", "headers", "text", "html", "parts/1"])

@@ -22,6 +22,8 @@ from http_client import basic
 from imap_server import ImapServer
 from test_changes import MESSAGE, SERVERS
 
+pytestmark = pytest.mark.needs("one view")
+
 NUMBERS = itertools.count(1)
 PASSWORD = USERS["alice"]
 
@@ -109,7 +111,7 @@ def test_every_kind(server: ImapServer, program: Gateway) -> None:
         imap.expunge()
         assert stream.wait_for("destroyed").data["uids"] == [2]
         imap.append("INBOX", "", "", MESSAGE)
-        assert stream.wait_for("created", "INBOX").data["uids"]
+        assert stream.wait_for("created", "INBOX", seconds=60).data["uids"]  # asked for every 30 s where it is not told
 
 
 def test_mailboxes_come_and_go(server: ImapServer, program: Gateway) -> None:
@@ -166,13 +168,15 @@ def test_what_came_and_went_is_told_as_gone(server: ImapServer, program: Gateway
         with open_stream(program, mailbox) as stream:
             stream.ready()
         imap.append(mailbox, "", "", MESSAGE)
+        imap.noop()
         imap.store("3", "+FLAGS", "\\Deleted")
         imap.expunge()
         with open_stream(program, mailbox, last_id=stream.last_id) as again:
             again.ready()
             # Once somebody asks for mod-sequences, Dovecot may give all older messages a new one: "updated" is no lie.
             told = [(one.kind, one.data["uids"]) for one in again.events if "uids" in one.data and one.kind != "updated"]
-            assert told == ([("destroyed", [3])] if server.can("QRESYNC") else [])
+            # Cyrus leaves out what is younger than the moment that it is asked about.
+            assert told == ([("destroyed", [3])] if server.can("QRESYNC") and server.title != "Cyrus" else [])
 
 
 def test_who_comes_back_is_told_before_ready(server: ImapServer, program: Gateway) -> None:
@@ -294,14 +298,15 @@ def test_nothing_is_missed_or_told_twice(server: ImapServer, program: Gateway) -
 
 def test_server_goes_away(own_mail_server: ImapServer, start_gateway: StartGateway) -> None:
     gateway = start_gateway(*tls_options(own_mail_server))
-    with imap_client(own_mail_server, "Away"):
+    away = own_mail_server.mailbox("Away")
+    with imap_client(own_mail_server, away):
         pass
-    with open_stream(gateway, "Away") as stream:
+    with open_stream(gateway, away) as stream:
         stream.ready()
         own_mail_server.kill()
         own_mail_server.start()
         with imap_client(own_mail_server) as imap:
-            imap.append("Away", "", "", MESSAGE)
+            imap.append(away, "", "", MESSAGE)
             assert stream.wait_for("created", seconds=60).data["uids"] == [3]
             assert not [one for one in stream.events if one.kind == "reset"]
 
@@ -334,11 +339,11 @@ def test_drain_ends_streams(own_mail_server: ImapServer, start_gateway: StartGat
 
 
 def test_comments(mail_server: ImapServer, gateway: Gateway) -> None:
-    with open_stream(gateway, "INBOX") as one, open_stream(gateway) as two:
+    with open_stream(gateway, "INBOX") as one, open_stream(gateway, *([] if mail_server.can("QRESYNC") else ["INBOX"])) as two:
         one.ready()
         two.ready()
         one.wait(lambda: one.n_comments > 0, 20)
-        two.wait(lambda: two.n_comments > 0, 1)
+        two.wait(lambda: two.n_comments > 0, 20)
 
 
 def test_requests(mail_server: ImapServer, gateway: Gateway) -> None:
@@ -355,10 +360,11 @@ def test_requests(mail_server: ImapServer, gateway: Gateway) -> None:
 
 
 def test_last_id_in_the_query(mail_server: ImapServer, gateway: Gateway) -> None:
-    with imap_client(mail_server, "InQuery") as imap:
-        with open_stream(gateway, "InQuery") as stream:
+    name = new_mailbox(mail_server)
+    with imap_client(mail_server, name) as imap:
+        with open_stream(gateway, name) as stream:
             stream.ready()
-        imap.append("InQuery", "", "", MESSAGE)
-        target = f"/events?mailbox=InQuery&lastEventId={quote(stream.last_id, safe='')}"
+        imap.append(name, "", "", MESSAGE)
+        target = f"/events?mailbox={name}&lastEventId={quote(stream.last_id, safe='')}"
         with EventStream(gateway, target, "alice", PASSWORD) as again:
             assert again.wait_for("created").data["uids"] == [3]

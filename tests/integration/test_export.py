@@ -16,17 +16,19 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot, Options
+from conftest import StartGateway, private_server, tls_options
+from dovecot import Options
 from http_client import Client, Response
 from imap_server import ImapServer
 from mail_tools import expunge, good, new_mailbox, refused, second_client, segment, uids
 from proxy import Proxy, plain_options, settled
 from test_streaming import MAX_AHEAD, MIB, SlowReader
+
+pytestmark = pytest.mark.needs("UIDPLUS")
 
 USER, PASSWORD = "stream", "secret"  # those of SlowReader
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -42,15 +44,15 @@ def odd_message(n: int) -> seed.Message:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={USER: PASSWORD}) as one:
+def server() -> Iterator[ImapServer]:
+    with private_server({USER: PASSWORD}) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def filled(server: ImapServer) -> str:
     """640 messages, among them seven of some hundred KiB, and gaps between the UIDs."""
-    name = "Gefüllt/2024"
+    name = server.mailbox("Gefüllt/2024")
     with seed.session(server.imap_port, USER, PASSWORD) as imap:
         seed.create(imap, name)
     large = b"Subject: large\r\nFrom: Ann <ann@example.test>\r\n\r\n" + b"From here to there\r\n" * 16_000
@@ -163,7 +165,7 @@ def test_expunged_meanwhile(client: Client, proxy: Proxy, server: ImapServer) ->
 
 @pytest.mark.parametrize("capability", ["IMAP4rev1", "IMAP4rev1 ESEARCH LITERAL+ CONDSTORE ENABLE UNSELECT"], ids=["bare", "some"])
 def test_servers_that_can_less(start_gateway: StartGateway, capability: str) -> None:
-    with Dovecot(users={USER: PASSWORD}, options=Options(capability=capability)) as server:
+    with private_server({USER: PASSWORD}, Options(capability=capability)) as server:
         name = new_mailbox(server, [odd_message(n) for n in range(1, 30)], user=USER)
         client = start_gateway(*tls_options(server)).client(USER, PASSWORD)
         page = good(client.get(listed(name, limit=1000)))["messages"]
@@ -238,7 +240,9 @@ def unquoted(mbox: bytes) -> list[bytes]:
 
 def test_mbox(client: Client, server: ImapServer, filled: str, tmp_path: Path) -> None:
     response = client.get(listed(filled, format="mbox"))
-    assert response.header("Content-Disposition") == "attachment; filename=\"Gef_llt_2024.mbox\"; filename*=UTF-8''Gef%C3%BCllt_2024.mbox"
+    name = filled.replace("/", "_")
+    disposition = f"attachment; filename=\"{name.replace('ü', '_')}.mbox\"; filename*=UTF-8''{quote(name)}.mbox"
+    assert response.header("Content-Disposition") == disposition
     assert b"\r\n" not in response.body
     messages = raws(server, filled)
     assert unquoted(response.body) == [with_lf(raw) for raw in messages.values()]

@@ -19,12 +19,14 @@ from pathlib import Path
 import pytest
 import seed
 from certificates import Authority, ServerCertificate
-from conftest import StartGateway, tls_options
+from conftest import StartGateway, private_server, tls_options
 from dovecot import Dovecot, Options, free_port
 from gateway import Gateway
 from http_client import Client, Response, basic
 from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, BlackHole, Conversation, Proxy, Scripted, plain_options, settled, together, wait_for
+
+pytestmark = pytest.mark.needs("speed")
 
 PASSWORD = "a secret to keep"
 SECRETS = (PASSWORD.encode(), base64.b64encode(f"\0alice\0{PASSWORD}".encode()), base64.b64encode(PASSWORD.encode()))
@@ -34,8 +36,8 @@ LONG_BODY = "A line that is repeated until it is long.\r\n" * 200_000  # 8 MiB
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={"alice": PASSWORD, "bob": PASSWORD}) as server:
+def server() -> Iterator[ImapServer]:
+    with private_server({"alice": PASSWORD, "bob": PASSWORD}) as server:
         for user in server.users:
             fill(server, user)
         with seed.session(server.imap_port, "alice", PASSWORD) as client:
@@ -50,11 +52,16 @@ def proxy(server: ImapServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def mortal() -> Iterator[Dovecot]:
+def mortal() -> Iterator[ImapServer]:
     """One that may be frozen, killed and restarted."""
-    with Dovecot(users={"alice": PASSWORD}, options=Options(max_userip_connections=100)) as server:
+    with private_server({"alice": PASSWORD}, Options(max_userip_connections=100)) as server:
         fill(server, "alice")
         yield server
+
+
+def short(server: ImapServer) -> list[str]:
+    """Deadlines that a busy machine keeps: Cyrus starts a process for each connection."""
+    return ["--imap-connect-timeout", "5", "--request-timeout", "8"] if server.title == "Cyrus" else SHORT
 
 
 def fill(server: ImapServer, user: str) -> None:
@@ -136,10 +143,11 @@ def test_greeting_hangs(start_gateway: StartGateway, security: str, greeting: by
 
 
 @pytest.mark.parametrize("what", ["/mailboxes", MESSAGES, "/messages/1", "/messages/1/raw", "/mailboxes/Sent/messages"])
-def test_silent_in_the_middle(start_gateway: StartGateway, mortal: Dovecot, what: str) -> None:
-    gateway = start_gateway(*tls_options(mortal), *SHORT)
+def test_silent_in_the_middle(start_gateway: StartGateway, mortal: ImapServer, what: str) -> None:
+    gateway = start_gateway(*tls_options(mortal), *short(mortal))
     client = gateway.client("alice", PASSWORD)
-    assert client.get(what).status == 200
+    what = what.replace("Sent", mortal.mailbox("Sent"))
+    wait_for(lambda: ok(client.get(what)), "a first answer within so short a time")
     mortal.freeze()
     started = time.monotonic()
     problem(client.get(what), 504, "IMAP")
@@ -158,12 +166,12 @@ def ok(response: Response) -> Response | None:
     return response if response.status == 200 else None
 
 
-def test_silent_server_frees_every_slot(start_gateway: StartGateway, mortal: Dovecot) -> None:
+def test_silent_server_frees_every_slot(start_gateway: StartGateway, mortal: ImapServer) -> None:
     """As many requests as there are sessions and more hang; afterwards all of them work, and none is lost."""
-    gateway = start_gateway(*tls_options(mortal), *SHORT)
+    gateway = start_gateway(*tls_options(mortal), *short(mortal))
     clients = [gateway.client("alice", PASSWORD) for _ in range(12)]
-    for response in together(*(lambda client=client: client.get(MESSAGES) for client in clients)):
-        assert response.status == 200
+    everybody = [lambda client=client: client.get(MESSAGES) for client in clients]
+    wait_for(lambda: all(ok(response) for response in together(*everybody)), "first answers within so short a time")
     mortal.freeze()
     for response in together(*(lambda client=client: client.get(MESSAGES) for client in clients)):
         problem(response, (503, 504), "IMAP")
@@ -231,10 +239,10 @@ def test_lost_idle_session_is_invisible(start_gateway: StartGateway, proxy: Prox
 @pytest.mark.parametrize("with_reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("verb", [b"NOOP", b"FETCH", b"EXAMINE", b"LIST"])
 def test_session_lost_under_a_command_is_retried_once(
-    start_gateway: StartGateway, proxy: Proxy, verb: bytes, with_reset: bool
+    start_gateway: StartGateway, server: ImapServer, proxy: Proxy, verb: bytes, with_reset: bool
 ) -> None:
     """The command was sent, and the connection ends instead of an answer."""
-    target = {b"LIST": "/mailboxes", b"EXAMINE": "/mailboxes/Sent/messages"}.get(verb, "/messages/2")
+    target = {b"LIST": "/mailboxes", b"EXAMINE": f"/mailboxes/{server.mailbox('Sent')}/messages"}.get(verb, "/messages/2")
     gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1")
     client = gateway.client("alice", PASSWORD)
     whole = client.get("/messages/2")
@@ -246,7 +254,7 @@ def test_session_lost_under_a_command_is_retried_once(
     client.close()
 
 
-def test_a_server_that_always_hangs_up_is_not_hammered(start_gateway: StartGateway, proxy: Proxy) -> None:
+def test_a_server_that_always_hangs_up_is_not_hammered(start_gateway: StartGateway, server: ImapServer, proxy: Proxy) -> None:
     gateway = start_gateway(*plain_options(proxy))
     client = gateway.client("alice", PASSWORD)
     assert client.get(MESSAGES).status == 200
@@ -254,10 +262,10 @@ def test_a_server_that_always_hangs_up_is_not_hammered(start_gateway: StartGatew
     n_before = len(proxy.links)
     for _ in range(5):
         proxy.cut_always(b"EXAMINE")
-        problem(client.get("/mailboxes/Sent/messages"), 502, "IMAP|connection|closed|lost")
+        problem(client.get(f"/mailboxes/{server.mailbox('Sent')}/messages"), 502, "IMAP|connection|closed|lost")
     assert len(proxy.links) - n_before <= 5 * 2, "a request is tried twice at most"
     proxy.cut_never()
-    assert client.get("/mailboxes/Sent/messages").status == 200
+    assert client.get(f"/mailboxes/{server.mailbox('Sent')}/messages").status == 200
     assert_alive(gateway)
     client.close()
 
@@ -306,7 +314,7 @@ class Load:
         client.close()
 
 
-def test_server_restart_under_load(start_gateway: StartGateway, mortal: Dovecot) -> None:
+def test_server_restart_under_load(start_gateway: StartGateway, mortal: ImapServer) -> None:
     gateway = start_gateway(*tls_options(mortal), "--request-timeout", "10")
     load = Load(gateway, 8)
     wait_for(lambda: load.n(200) > 50, "the load")
@@ -318,7 +326,8 @@ def test_server_restart_under_load(start_gateway: StartGateway, mortal: Dovecot)
         n_good = load.n(200)
         wait_for(lambda n_good=n_good: load.n(200) > n_good + 50, "service to go on")
     load.stop()
-    assert set(load.statuses) <= {200, 502, 503}, load.statuses
+    # Cyrus accepts connections that nobody serves yet.
+    assert set(load.statuses) <= {200, 502, 503} | ({504} if mortal.title == "Cyrus" else set()), load.statuses
     assert gateway.client("alice", PASSWORD).get(MESSAGES).status == 200
     assert len(re.findall(r"(?:Login|Logged in): user=<alice>", mortal.log())) < 60, "a storm of logins"
 

@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot
+from conftest import StartGateway, private_server, tls_options
 from gateway import Gateway
 from http_client import Client, basic
 from imap_server import ImapServer
@@ -28,8 +27,8 @@ HEADER_DEADLINE = 20.0  # GP_HEADER_DEADLINE_MS
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={user: PASSWORD for user in USERS}) as server:
+def server() -> Iterator[ImapServer]:
+    with private_server({user: PASSWORD for user in USERS}) as server:
         for user in USERS:
             with seed.session(server.imap_port, user, PASSWORD) as client:
                 seed.append(client, "INBOX", [seed.plain(n, subject=f"canary-{user}") for n in range(3)])
@@ -59,7 +58,7 @@ def alice(program: Gateway) -> Iterator[Client]:
 # ---- guesses
 
 
-def test_brute_force(start_gateway: StartGateway, server: Dovecot) -> None:
+def test_brute_force(start_gateway: StartGateway, server: ImapServer) -> None:
     """Twenty at once, then no more, whoever asks; the one who was let in before stays in. A name that there is
     not is told like a wrong password, to the byte."""
 
@@ -323,6 +322,7 @@ def test_bad_json(alice: Client, proxy: Proxy, name: str) -> None:
     assert proxy.n_up == before, "something of it reached the server"
 
 
+@pytest.mark.needs("keywords")
 def test_good_json(alice: Client) -> None:
     for body in (b'{"keywords":{"$flagged":true,"fine":true}}', b' {"keywords" : {"$flagged":null,"fine":null} } '):
         response = alice.request("PATCH", "/messages/1", body, {"Content-Type": "application/json"})
@@ -466,15 +466,17 @@ PLACES: dict[str, tuple[str, str]] = {
 CARRIES_ANY_TEXT = ("subject", "from", "text", "header value", "message id", "parent")
 
 VERBS = {b"NOOP", b"LIST", b"STATUS", b"EXAMINE", b"SELECT", b"UID FETCH", b"FETCH", b"UID SEARCH", b"UID SORT", b"UID STORE"}
-VERBS |= {b"SEARCH", b"SORT", b"MYRIGHTS", b"UNSELECT", b"NAMESPACE"}
+VERBS |= {b"SEARCH", b"SORT", b"MYRIGHTS", b"UNSELECT", b"NAMESPACE", b"LSUB"}
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_hostile_strings(program: Gateway, proxy: Proxy, alice: Client, place: str) -> None:
+def test_hostile_strings(program: Gateway, server: ImapServer, proxy: Proxy, alice: Client, place: str) -> None:
     """Refused before a byte is sent, or the exact bytes as one string of a command that belongs there."""
     method, pattern = PLACES[place]
     assert alice.get("/messages/1").status == 200
     for value in HOSTILE:
+        if value.endswith("}") and server.title == "Mailutils":
+            continue  # which takes it for the length of a literal, between quotes too
         wire = Wire(proxy)
         response = alice.request(method, pattern.format(quote(value, safe="")))
         assert 200 <= response.status < 500 and response.status not in (401, 403), f"{value!r}: {response.body!r}"

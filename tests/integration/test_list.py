@@ -188,6 +188,8 @@ TWO = seed.Message(
 @pytest.fixture(scope="module")
 def two(mail_server: ImapServer) -> str:
     """UID 1 is ONE, UID 2 is TWO."""
+    if not mail_server.keeps_keywords:
+        pytest.skip(f"{mail_server.title} keeps no keywords of one's own: test_interop.py searches without them")
     return new_mailbox(mail_server, [ONE, TWO])
 
 
@@ -288,7 +290,16 @@ FILTERS: list[tuple[str, list[int]]] = [
 
 
 @pytest.mark.parametrize(("query", "expected"), FILTERS, ids=[query for query, _ in FILTERS])
-def test_filter(alice: Client, two: str, query: str, expected: list[int]) -> None:
+def test_filter(alice: Client, mail_server: ImapServer, two: str, query: str, expected: list[int]) -> None:
+    name, _, value = query.partition("=")
+    if name == "changedSince" and not mail_server.can("CONDSTORE"):
+        refused(alice.get(f"{listing(two)}?{query}"), 422, "changedSince")
+        return
+    if value in ("*", "9:*") and not mail_server.finds_last_uid:
+        expected = []
+    if name in ("minSize", "maxSize") and mail_server.searches_size_without_cr and int(value) > 0:
+        sizes = {uid: len(seed.crlf(raw).replace(b"\r", b"")) for uid, raw in ((2, TWO.raw), (1, ONE.raw))}
+        expected = [uid for uid, size in sizes.items() if (size >= int(value) if name == "minSize" else size <= int(value))]
     for target in (f"{listing(two)}?{query}", f"/messages?mailbox={quote(two)}&{query}"):
         body = good(alice.get(target))
         assert [message["uid"] for message in body["messages"]] == expected
@@ -311,6 +322,10 @@ def test_every_filter_has_a_positive_and_a_negative_case() -> None:
 
 def test_changed_since(alice: Client, mail_server: ImapServer) -> None:
     mailbox = new_mailbox(mail_server, map(seed.plain, range(4)))
+    if not mail_server.can("CONDSTORE"):
+        assert good(alice.get(f"/mailboxes/{segment(mailbox)}"))["highestModseq"] is None
+        refused(alice.get(listing(mailbox, changedSince=1)), 422, "changedSince")
+        return
     state = good(alice.get(f"/mailboxes/{segment(mailbox)}"))["highestModseq"]
     assert uids(alice.get(listing(mailbox, changedSince=state))) == []
     with second_client(mail_server, mailbox) as other:
@@ -318,13 +333,19 @@ def test_changed_since(alice: Client, mail_server: ImapServer) -> None:
     assert uids(alice.get(listing(mailbox, changedSince=state))) == [2]
 
 
-def test_what_the_server_cannot_search_is_422(alice: Client, two: str) -> None:
-    refused(alice.get(listing(two, threadId="T1")), 422, "threadId")
+def test_what_the_server_cannot_search_is_422(alice: Client, mail_server: ImapServer, two: str) -> None:
+    response = alice.get(listing(two, threadId="T1"))
+    if mail_server.can("OBJECTID"):
+        assert good(response)["messages"] == []
+    else:
+        refused(response, 422, "threadId")
 
 
 def test_texts_reach_the_server_as_they_are(alice: Client, mail_server: ImapServer) -> None:
     """Quotes, backslashes, literals and line ends are data."""
     texts = ['say "hi"', "back\\slash", "100% {5}", "{5+}", "(ALL)", "* OK", "ünïcödé ✓", "a&b=c"]
+    if mail_server.title == "Mailutils":  # which takes {5} between quotes for the length of a literal
+        texts = [text for text in texts if not text.endswith("}")]
     raw = [_message("From: a@example.test", f"Subject: n{n}", body=text) for n, text in enumerate(texts)]
     mailbox = new_mailbox(mail_server, map(seed.Message, raw))
     for number, text in enumerate(texts, 1):
@@ -496,7 +517,7 @@ def test_state_is_that_of_the_mailbox(alice: Client, mail_server: ImapServer) ->
         states.append(good(alice.get(listing(mailbox)))["state"])
         expunge(other, [2])
         states.append(good(alice.get(listing(mailbox)))["state"])
-    assert len(set(states)) == 4
+    assert len(set(states)) == (4 if mail_server.can("CONDSTORE") else 1)
     assert states[3] == good(alice.get(f"/mailboxes/{segment(mailbox)}"))["state"]
 
 

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import pytest
 import seed
 from conftest import StartGateway, tls_options
-from dovecot import Dovecot
 from gateway import Gateway
 from http_client import Client, Response
 from imap_server import ImapServer
@@ -24,9 +23,20 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
-def name() -> str:
+def name(mail_server: ImapServer) -> str:
     """One that no other test has."""
-    return f"Written {next(NUMBERS)}"
+    return mail_server.mailbox(f"Written {next(NUMBERS)}")
+
+
+@pytest.fixture
+def tree(mail_server: ImapServer, name: str) -> ImapServer:
+    """For a test of mailboxes below others."""
+    if not mail_server.has_children:
+        with other_client(mail_server) as client:
+            seed.create(client, name)
+            assert client.create(seed.quoted(mail_server.below(name, "a")))[0] == "NO"
+        pytest.skip(f"{mail_server.title} has no mailboxes below others")
+    return mail_server
 
 
 @contextlib.contextmanager
@@ -41,7 +51,14 @@ def listed(server: ImapServer, pattern: str, command: str = "list") -> set[str]:
         status, lines = getattr(client, command)('""', seed.quoted(pattern))
         assert status == "OK"
         rows = [line for line in lines if isinstance(line, bytes)]
-        return {re.sub(rb'^\([^)]*\) "[^"]*" ', b"", row).strip(b'"').decode() for row in rows}
+        return {re.sub(rb'^\([^)]*\) (?:"[^"]*"|NIL) ', b"", row).strip(b'"').decode() for row in rows}
+
+
+def listed_rows(server: ImapServer) -> bytes:
+    """All that LIST says, literals too."""
+    with other_client(server) as client:
+        lines = client.list('""', '"*"')[1]
+        return b"\n".join(part for line in lines for part in (line if isinstance(line, tuple) else (line,)) if part)
 
 
 def post(client: Client, **body: Any) -> Response:
@@ -66,7 +83,10 @@ def test_create(alice: Client, mail_server: ImapServer, name: str) -> None:
     assert listed(mail_server, name) == {name} == listed(mail_server, name, "lsub")
     assert mailbox["isSubscribed"] is True and mailbox["totalEmails"] == 0 and mailbox["uidValidity"] > 0
     again = alice.get(address(name))
-    assert good(again) == mailbox and again.header("ETag") == response.header("ETag")
+    if mail_server.settles_late:
+        assert good(again) | {"uidValidity": 0} == mailbox | {"uidValidity": 0}
+    else:
+        assert good(again) == mailbox and again.header("ETag") == response.header("ETag")
     refused(post(alice, name=name), 409)
 
 
@@ -83,12 +103,22 @@ def test_create_unsubscribed(alice: Client, mail_server: ImapServer, name: str, 
 
 
 @pytest.mark.parametrize("leaf", ["Résumés", "100 % & more", '"quoted" \\ back', "@sent", "日本語", "a*b", "NIL", "{5}"])
-def test_names(alice: Client, dovecot: Dovecot, name: str, leaf: str) -> None:
-    """Any characters, and a missing mailbox above is made."""
-    for full in (f"{name}/{leaf}", leaf + name):
-        assert created(post(alice, name=full))["name"] == full
+def test_names(alice: Client, mail_server: ImapServer, name: str, leaf: str) -> None:
+    """Any characters, and a missing mailbox above is made; what the server does not take is refused as such."""
+    if leaf == "{5}" and mail_server.title == "Mailutils":
+        pytest.skip("imap4d takes these for a literal's length, between quotes too, and waits for it")
+    wanted = [mail_server.mailbox(leaf + name.removeprefix(mail_server.prefix))]
+    if mail_server.has_children:
+        wanted.append(mail_server.below(name, leaf))
+    for full in wanted:
+        response = post(alice, name=full)
+        if any(character in full for character in mail_server.refused_in_names):
+            refused(response, 409)
+            assert listed(mail_server, f"{name}*") == set()
+            continue
+        assert created(response)["name"] == full
         assert good(alice.get(address(full)))["name"] == full
-        assert full in dovecot.doveadm("mailbox", "list", "-u", "alice").decode().splitlines()
+        assert seed.quoted(full)[1:-1].encode() in listed_rows(mail_server) or mail_server.title == "Mailutils"  # which escapes nothing
         assert alice.delete(address(full)).status == 204
         refused(alice.get(address(full)), 404)
 
@@ -96,17 +126,24 @@ def test_names(alice: Client, dovecot: Dovecot, name: str, leaf: str) -> None:
 @pytest.mark.parametrize("bad", ["", "a//b", "/a", "a/", "a\r\nA9 LOGOUT", "a\u0000b", "a\u0085", "x" * 1025, None, 7])
 def test_bad_names(alice: Client, mail_server: ImapServer, bad: object) -> None:
     before = listed(mail_server, "*")
+    has_empty_level = bad in ("a//b", "/a", "a/")
+    if has_empty_level:
+        bad = str(bad).replace("/", mail_server.delimiter)
+    if has_empty_level and not mail_server.has_children:  # and no delimiter is told
+        assert post(alice, name=bad).status in (201, 409)
+        return
     refused(post(alice, name=bad), 400)
-    refused(alice.patch(address("INBOX"), {"name": bad}), 400) if bad not in ("a//b", "/a", "a/") else None
+    refused(alice.patch(address("INBOX"), {"name": bad}), 400) if not has_empty_level else None
     assert listed(mail_server, "*") == before
 
 
-def test_bad_bodies(alice: Client, name: str) -> None:
+def test_bad_bodies(alice: Client, mail_server: ImapServer, name: str) -> None:
     refused(post(alice), 400, "name")
     refused(post(alice, name=name, role="postmaster"), 400, "role")
     refused(post(alice, name=name, isSubscribed="yes"), 400, "isSubscribed")
     refused(post(alice, name=name, colour="red"), 400, "colour")
-    refused(post(alice, name=name, role="trash"), 422, "role")
+    # Cyrus gives a role to one mailbox only, and says so itself.
+    refused(post(alice, name=name, role="trash"), 422, "role" if not mail_server.can("CREATE-SPECIAL-USE") else "conflict")
     refused(alice.patch(address(name), {"role": None}), 400, "role")
     refused(alice.request("POST", "/mailboxes", b"[]", {"Content-Type": "application/json"}), 400)
     refused(alice.get(address(name)), 404)
@@ -123,33 +160,41 @@ def test_inbox(alice: Client, mail_server: ImapServer, name: str) -> None:
 
 def test_rename(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Children, messages and the mailbox's own subscription follow."""
+    above, below = mail_server.mailbox(f"Renamed {next(NUMBERS)}"), mail_server.below
+    children = [("a",), ("a", "b")] if mail_server.has_children else []
     with other_client(mail_server) as client:
-        for one in (name, f"{name}/a", f"{name}/a/b", f"{name}x"):
+        for one in (name, *(below(name, *child) for child in children), f"{name}x"):
             client.create(seed.quoted(one))
             seed.append(client, one, [seed.plain(1)])
         client.subscribe(seed.quoted(name))
-    new = f"Renamed/{name}"
+    new = below(above, "new") if mail_server.has_children else above
     response = alice.patch(address(name), {"name": new})
     mailbox = good(response)
     assert mailbox["name"] == new and mailbox["isSubscribed"] is True and mailbox["totalEmails"] == 1
     assert response.header("Content-Location") == mailbox["href"] == address(new)
     assert listed(mail_server, f"{name}*") == {f"{name}x"}
-    assert listed(mail_server, f"{new}*") == {new, f"{new}/a", f"{new}/a/b"}
+    assert listed(mail_server, f"{new}*") == {new, *(below(new, *child) for child in children)}
     assert listed(mail_server, f"{name}*", "lsub") == set() and listed(mail_server, f"{new}*", "lsub") == {new}
     assert good(alice.get(f"{address(new)}/messages/1"))["uid"] == 1
     assert good(alice.get(address(new))) == mailbox
     refused(alice.get(address(name)), 404)
-    refused(alice.patch(address(name), {"name": "Elsewhere"}), 404)
+    refused(alice.patch(address(name), {"name": mail_server.mailbox("Elsewhere")}), 404)
 
 
 def test_rename_refused(alice: Client, mail_server: ImapServer, name: str) -> None:
     for one in (name, f"{name} b"):
         created(post(alice, name=one))
     refused(alice.patch(address(name), {"name": f"{name} b"}), 409)
-    refused(alice.patch(address(name), {"name": f"{name}/under/itself"}), 409)
-    refused(alice.patch(address(name), {"name": f"{name}//x"}), 400)
+    refused(alice.patch(address(name), {"name": mail_server.below(name, "", "x")}), 400)
     assert good(alice.patch(address(name), {"name": name}))["name"] == name
     assert listed(mail_server, f"{name}*") == {name, f"{name} b"}
+    under = mail_server.below(name, "under", "itself")
+    response = alice.patch(address(name), {"name": under})
+    if response.status == 200:  # Cyrus does it
+        assert {under, f"{name} b"} <= listed(mail_server, f"{name}*")
+    else:
+        refused(response, 409)
+        assert listed(mail_server, f"{name}*") == {name, f"{name} b"}
 
 
 def test_subscribe(alice: Client, mail_server: ImapServer, name: str) -> None:
@@ -164,10 +209,13 @@ def test_subscribe(alice: Client, mail_server: ImapServer, name: str) -> None:
 
 
 def test_name_that_the_server_cannot_take(alice: Client, mail_server: ImapServer, name: str) -> None:
-    problem = refused(post(alice, name=f"~{name}"), 422)
-    assert problem["imap"]["code"] == "CANNOT"
+    """422 where the server says that it is the name, 409 where it only says no."""
+    bad = mail_server.refused_name(name)
+    response = post(alice, name=bad)
+    status = 422 if response.json()["imap"]["code"] == "CANNOT" else 409
+    refused(response, status)
     created(post(alice, name=name))
-    refused(alice.patch(address(name), {"name": f"~{name}"}), 422)
+    refused(alice.patch(address(name), {"name": bad}), status)
     assert listed(mail_server, name) == {name}
 
 
@@ -176,23 +224,29 @@ def test_delete(alice: Client, mail_server: ImapServer, name: str) -> None:
     response = alice.delete(address(name))
     assert response.status == 204 and response.body == b""
     assert listed(mail_server, name) == set()
-    refused(alice.delete(address(name)), 404)
-    refused(alice.delete(address("Nowhere")), 404)
+    # Mailutils says no without saying why.
+    status = 409 if mail_server.title == "Mailutils" else 404
+    refused(alice.delete(address(name)), status)
+    refused(alice.delete(address(mail_server.mailbox("Nowhere"))), status)
 
 
-def test_delete_with_children(alice: Client, mail_server: ImapServer, name: str) -> None:
-    """Dovecot keeps the name, empty; the children are not touched."""
-    with other_client(mail_server) as client:
-        for one in (name, f"{name}/a"):
+def test_delete_with_children(alice: Client, tree: ImapServer, name: str) -> None:
+    """Some servers keep the name, empty, and others refuse; the children are not touched."""
+    child = tree.below(name, "a")
+    with other_client(tree) as client:
+        for one in (name, child):
             seed.create(client, one)
             seed.append(client, one, [seed.plain(1)])
-    assert alice.delete(address(name)).status == 204
-    assert listed(mail_server, f"{name}/*") == {f"{name}/a"}
-    assert good(alice.get(f"{address(name + '/a')}/messages"))["total"] == 1
-    assert good(alice.get(address(name)))["isSelectable"] is False
     response = alice.delete(address(name))
-    assert response.status in (404, 409), response.body
-    assert listed(mail_server, f"{name}/*") == {f"{name}/a"}
+    if response.status == 204:
+        assert good(alice.get(address(name)))["isSelectable"] is False
+        response = alice.delete(address(name))
+        assert response.status in (404, 409), response.body
+    else:
+        refused(response, 409)
+        assert good(alice.get(f"{address(name)}/messages"))["total"] == 1
+    assert listed(tree, tree.below(name, "*")) == {child}
+    assert good(alice.get(f"{address(child)}/messages"))["total"] == 1
 
 
 def test_if_match(alice: Client, mail_server: ImapServer, name: str) -> None:
@@ -215,6 +269,7 @@ def test_if_match(alice: Client, mail_server: ImapServer, name: str) -> None:
     refused(alice.delete(address(f"{name} b"), {"If-Match": tag}), 404)
 
 
+@pytest.mark.needs("one view")
 @pytest.mark.parametrize("sessions", [1, 4])
 def test_open_sessions(start_gateway: StartGateway, mail_server: ImapServer, sessions: int) -> None:
     """Sessions that had the mailbox open are not used for what has its name now."""
@@ -236,6 +291,7 @@ def test_open_sessions(start_gateway: StartGateway, mail_server: ImapServer, ses
             seed.append(other, name, [seed.plain(3), seed.plain(4)])
 
 
+@pytest.mark.needs("one view")
 def test_changed_elsewhere(gateway: Gateway, alice: Client, mail_server: ImapServer, name: str) -> None:
     """Another client renames, deletes and makes what a session of the gateway has open."""
     with other_client(mail_server) as client:
@@ -259,6 +315,7 @@ def test_second_client_has_it_open(alice: Client, mail_server: ImapServer) -> No
     assert listed(mail_server, f"{name}*") == set()
 
 
+@pytest.mark.needs("speed")
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_a_download_under_way(gateway: Gateway, alice: Client, mail_server: ImapServer, is_deleted: bool) -> None:
     """It ends whole, or visibly broken off, and its session serves nothing after it."""

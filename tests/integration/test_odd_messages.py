@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 import os
 import random
 from collections.abc import Iterator
@@ -67,11 +68,20 @@ def messages() -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def odd(mail_server: ImapServer) -> tuple[str, int]:
-    raws = messages()
+    """The mailbox, and how many are in it: a server may refuse what it takes for no message."""
+    if mail_server.title == "Mailutils":
+        pytest.skip("imap4d ends the session over some of these messages, and refuses others")
+    raws = messages()[:: 5 if mail_server.is_slow_with_many else 1]
     name = new_mailbox(mail_server)
+    n_refused = 0
     with seed.session(mail_server.imap_port, "alice", "secret") as client:
-        seed.append(client, name, [seed.Message(raw) for raw in raws])
-    return name, len(raws)
+        for raw in raws:
+            try:
+                n_refused += client.append(seed.quoted(name), "", None, seed.crlf(raw))[0] != "OK"
+            except imaplib.IMAP4.error:  # BAD
+                n_refused += 1
+    assert n_refused == 0 or (mail_server.refuses_odd_messages and n_refused < len(raws) // 2)
+    return name, len(raws) - n_refused
 
 
 def checked(response: Response, what: str, *statuses: int) -> Response:
@@ -114,8 +124,10 @@ def test_each(alice: Client, odd: tuple[str, int]) -> None:
         body = good(checked(alice.get(href), href))
         for rest in ("/headers", "/raw"):
             checked(alice.get(href + rest), href + rest)
+        # Of what is nested deeper than GP_MAX_IMAP_NESTING the structure is not known; Dovecot cuts it off by itself.
+        unknown = [502] if body["bodyStructure"] is None else []
         for rest in ("/text", "/html"):
-            checked(alice.get(href + rest), href + rest, 404)
+            checked(alice.get(href + rest), href + rest, 404, *unknown)
         for n, part in enumerate(parts(body["bodyStructure"])):
             if part.get("href") and n < 20:
                 response = alice.get(part["href"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -21,46 +23,68 @@ ROLES = {"INBOX": "inbox", "Drafts": "drafts", "Sent": "sent", "Trash": "trash",
 # ---- mailboxes ----
 
 
+def full_names(server: ImapServer, names: Iterable[str] = DEMO_MAILBOXES) -> set[str]:
+    return set(map(server.mailbox, names))
+
+
+def listed_as(server: ImapServer, mailbox: dict[str, Any]) -> dict[str, Any]:
+    """As it is in the list: rights are only there when they cost no round trip for each."""
+    if server.settles_late and mailbox["totalEmails"] == 0:
+        mailbox = mailbox | {"uidValidity": None}
+    return mailbox if server.can("LIST-MYRIGHTS") else mailbox | {"myRights": None}
+
+
+def not_subscribed(server: ImapServer) -> set[str]:
+    special = set() if server.subscribes_special else full_names(server, ROLES) - {"INBOX"}
+    return special | (set() if server.subscribes_inbox else {"INBOX"})
+
+
 def test_all_mailboxes(demo: Client, demo_mailbox: ImapServer) -> None:
+    server = demo_mailbox
     mailboxes = {one["name"]: one for one in good(demo.get("/mailboxes"))["mailboxes"]}
-    assert set(mailboxes) == DEMO_MAILBOXES
-    assert {name: one["role"] for name, one in mailboxes.items() if one["role"]} == ROLES
-    assert all(one["roleSource"] == ("server" if one["role"] else None) for one in mailboxes.values())
+    assert set(mailboxes) == full_names(server)
+    assert {name: one["role"] for name, one in mailboxes.items() if one["role"]} == {server.mailbox(name): role for name, role in ROLES.items()}
     for name, one in mailboxes.items():
-        parent, _, leaf = name.rpartition("/")
-        assert (one["leafName"], one["parent"], one["delimiter"]) == (leaf, parent or None, "/")
+        by = "server" if server.can("SPECIAL-USE") or name == "INBOX" else "name"
+        assert one["roleSource"] == (by if one["role"] else None)
+        parent, _, leaf = name.rpartition(server.delimiter)
+        assert (one["leafName"], one["parent"]) == (leaf, parent or None)
+        assert one["delimiter"] == server.delimiter or (one["delimiter"] is None and not server.has_children)
         assert one["href"] == f"/mailboxes/{segment(name)}"
-        assert one["isSelectable"] is True and one["hasChildren"] is (name == "Work")
-        assert one["isSubscribed"] is (name != "INBOX")
-        assert one == good(demo.get(one["href"])), "the list and the mailbox differ"
-        with second_client(demo_mailbox, name, "demo") as client:
-            counts = client.status(seed.quoted(name), "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ SIZE)")[1][0].decode()
+        is_above = (name == server.mailbox("Work") and server.has_children) or (name == "INBOX" and server.prefix != "")
+        assert one["isSelectable"] is True and one["hasChildren"] is is_above
+        assert one["isSubscribed"] is (name not in not_subscribed(server))
+        assert listed_as(server, one) == listed_as(server, good(demo.get(one["href"]))), "the list and the mailbox differ"
+        asked = ["MESSAGES", "UNSEEN", "UIDNEXT", "UIDVALIDITY"]
+        asked += ["HIGHESTMODSEQ"] * server.can("CONDSTORE") + ["SIZE"] * server.can("STATUS=SIZE")
+        with seed.session(server.imap_port, "demo", server.users["demo"]) as client:
+            counts = client.status(seed.quoted(name), f"({' '.join(asked)})")[1][0].decode()
         told = {key: int(value) for key, value in re.findall(r"([A-Z]+) (\d+)", counts)}
-        assert (one["totalEmails"], one["unreadEmails"], one["size"]) == (told["MESSAGES"], told["UNSEEN"], told["SIZE"])
-        assert (one["uidNext"], one["uidValidity"], one["highestModseq"]) == (
-            told["UIDNEXT"],
-            told["UIDVALIDITY"],
-            str(told["HIGHESTMODSEQ"]),
-        )
+        assert (one["totalEmails"], one["unreadEmails"], one["size"]) == (told["MESSAGES"], told["UNSEEN"], told.get("SIZE"))
+        assert one["uidNext"] == told["UIDNEXT"]
+        assert one["uidValidity"] == told["UIDVALIDITY"] or (server.settles_late and one["totalEmails"] == 0)
+        assert one["highestModseq"] == (str(told["HIGHESTMODSEQ"]) if server.can("CONDSTORE") else None)
 
 
 def names(client: Client, query: str) -> set[str]:
     return {one["name"] for one in good(client.get(f"/mailboxes?{query}"))["mailboxes"]}
 
 
-def test_which_mailboxes(demo: Client) -> None:
-    assert names(demo, "role=sent") == {"Sent"}
+def test_which_mailboxes(demo: Client, demo_mailbox: ImapServer) -> None:
+    full = demo_mailbox.mailbox
+    assert names(demo, "role=sent") == {full("Sent")}
     assert names(demo, "role=flagged") == set()
-    assert names(demo, "parent=Work") == {"Work/2024"}
-    assert names(demo, "parent=work") == set()
+    assert names(demo, f"parent={full('Work')}") == ({full("Work/2024")} if demo_mailbox.has_children else set())
+    assert names(demo, f"parent={full('work')}") == set()
     assert names(demo, "parent=Nowhere") == set()
-    assert names(demo, "subscribed=1") == DEMO_MAILBOXES - {"INBOX"}
-    assert names(demo, "subscribed=0") == {"INBOX"}
-    assert names(demo, "subscribed=1&role=junk") == {"Junk"}
-    assert names(demo, "counts=0&fields=name") == DEMO_MAILBOXES
+    assert names(demo, "subscribed=1") == full_names(demo_mailbox) - not_subscribed(demo_mailbox)
+    assert names(demo, "subscribed=0") == not_subscribed(demo_mailbox)
+    assert names(demo, "subscribed=1&role=junk") == {full("Junk")} - not_subscribed(demo_mailbox)
+    assert names(demo, "counts=0&fields=name") == full_names(demo_mailbox)
     for one in good(demo.get("/mailboxes?counts=0"))["mailboxes"]:
         assert [one[n] for n in ("totalEmails", "unreadEmails", "size", "uidNext", "highestModseq", "state")] == [None] * 6
-    assert good(demo.get("/mailboxes/Work?fields=name,hasChildren")) == {"name": "Work", "hasChildren": True}
+    has_children = {"name": full("Work"), "hasChildren": demo_mailbox.has_children}
+    assert good(demo.get(f"/mailboxes/{full('Work')}?fields=name,hasChildren")) == has_children
 
 
 @pytest.mark.parametrize(
@@ -98,7 +122,13 @@ def test_which_mailboxes(demo: Client) -> None:
 )
 def test_names(alice: Client, mail_server: ImapServer, name: str) -> None:
     """Under both addresses each name is exactly itself."""
-    new_mailbox(mail_server, [seed.plain(1, subject="In here")], name.replace("{", "{{").replace("}", "}}"))
+    name = mail_server.mailbox(name)
+    if "{" in name and mail_server.title == "Mailutils":
+        pytest.skip("imap4d takes these for a literal's length, between quotes too, and waits for it")
+    with seed.session(mail_server.imap_port, "alice", "secret") as client:
+        if client.create(seed.quoted(name))[0] == "NO":
+            pytest.skip(f"{mail_server.title} has no such names")
+        seed.append(client, name, [seed.plain(1, subject="In here")])
     one = good(alice.get(f"/mailboxes/{segment(name)}"))
     assert one["name"] == name and one["totalEmails"] == 1
     assert one["href"].startswith("/mailboxes/") and good(alice.get(one["href"])) == one
@@ -115,7 +145,10 @@ def test_names(alice: Client, mail_server: ImapServer, name: str) -> None:
 def test_at_is_a_role_only_when_written_plainly(alice: Client, mail_server: ImapServer) -> None:
     with seed.session(mail_server.imap_port, "alice", "secret") as client:
         client.create(seed.quoted("@junk"))
-    assert good(alice.get("/mailboxes/@junk"))["name"] == "Junk"
+    assert good(alice.get("/mailboxes/@junk"))["name"] == mail_server.mailbox("Junk")
+    if mail_server.prefix:  # no name begins with an @ there
+        refused(alice.get("/mailboxes/%40junk"), 404, "'@junk'")
+        return
     assert good(alice.get("/mailboxes/%40junk"))["name"] == "@junk"
     assert good(alice.get("/mailboxes/%40junk/messages"))["total"] == 0
     assert good(alice.get("/mailboxes/@junk/messages?fields=mailbox"))["messages"] == []
@@ -127,9 +160,9 @@ def test_at_is_a_role_only_when_written_plainly(alice: Client, mail_server: Imap
 
 
 @pytest.mark.parametrize("role", sorted(set(ROLES.values())))
-def test_roles(demo: Client, role: str) -> None:
+def test_roles(demo: Client, demo_mailbox: ImapServer, role: str) -> None:
     one = good(demo.get(f"/mailboxes/@{role}"))
-    assert one["role"] == role and ROLES[one["name"]] == role
+    assert one["role"] == role and one["name"] in {demo_mailbox.mailbox(name) for name in ROLES if ROLES[name] == role}
     listed = good(demo.get(f"/mailboxes/@{role}/messages?limit=3"))
     assert listed["messages"] and all(m["mailbox"] == one["name"] for m in listed["messages"])
     assert good(demo.get(f"/messages?mailbox=@{role}&limit=3"))["messages"] == listed["messages"]
@@ -161,12 +194,15 @@ def test_inbox_has_no_case(demo: Client) -> None:
     assert good(demo.get("/messages/7")) == good(demo.get("/messages/7?mailbox=inbox"))
 
 
-def test_names_of_no_mailbox(alice: Client) -> None:
+def test_names_of_no_mailbox(alice: Client, mail_server: ImapServer) -> None:
     for name in ("Nowhere", "%25", "*", "%2A", "INBOX%2F%2A", "a%22b", "a%20LOGOUT", "x" * 1024):
         for rest in ("", "/messages", "/messages/1"):
             refused(alice.get(f"/mailboxes/{name}{rest}"), 404)
-    # Dovecot knows names that it would not even look for.
-    assert refused(alice.get("/mailboxes/..%2F..%2Fetc/messages"), 422)["imap"]["code"] == "CANNOT"
+    # Some servers know names that they would not even look for.
+    response = alice.get("/mailboxes/..%2F..%2Fetc/messages")
+    if response.status != 422:
+        refused(response, 404)
+    assert (response.status == 422) == (response.json().get("imap", {}).get("code") == "CANNOT")
     for name in ("a%0D%0Ab", "a%0Ab", "%00", "a%7Fb", "%ff", "%c3", "%zz", "%", "x" * 1025):
         for rest in ("", "/messages", "/messages/1"):
             refused(alice.get(f"/mailboxes/{name}{rest}"), 400)
@@ -236,18 +272,22 @@ def test_bad_input_is_named(demo: Client, target: str, named: str) -> None:
 
 def test_mailbox_that_cannot_be_selected(alice: Client, mail_server: ImapServer) -> None:
     with seed.session(mail_server.imap_port, "alice", "secret") as client:
-        client.create(seed.quoted("node/leaf"))
-    one = good(alice.get("/mailboxes/node"))
-    assert one["isSelectable"] is False and one["hasChildren"] is True and one["totalEmails"] is None
-    assert one in good(alice.get("/mailboxes"))["mailboxes"]
-    response = alice.get("/mailboxes/node/messages")
-    assert response.status in (404, 409, 422), response.body
+        node = mail_server.mailbox("node")
+        if client.create(seed.quoted(mail_server.below(node, "leaf")))[0] == "NO":
+            pytest.skip(f"{mail_server.title} has no mailboxes below others")
+    one = good(alice.get(f"/mailboxes/{node}"))
+    assert one["hasChildren"] is True and one in good(alice.get("/mailboxes"))["mailboxes"]
+    response = alice.get(f"/mailboxes/{node}/messages")
+    if one["isSelectable"]:  # the server has made one
+        assert good(response)["total"] == one["totalEmails"] == 0
+    else:
+        assert one["totalEmails"] is None and response.status in (404, 409, 422), response.body
 
 
 def test_mailboxes_by_a_second_client(alice: Client, mail_server: ImapServer) -> None:
     """Made, filled, renamed, unsubscribed, deleted: seen at once."""
     etag = alice.get("/mailboxes").header("ETag") or ""
-    assert alice.get("/mailboxes", {"If-None-Match": etag}).status == 304
+    assert alice.get("/mailboxes", {"If-None-Match": etag}).status == 304 or mail_server.settles_late
     mailbox = new_mailbox(mail_server)
     target = f"/mailboxes/{segment(mailbox)}"
     response = alice.get("/mailboxes", {"If-None-Match": etag})
@@ -281,7 +321,7 @@ def test_counts_of_the_selected_mailbox_are_fresh(alice: Client, mail_server: Im
         one = good(alice.get(target))
         assert (one["totalEmails"], one["uidNext"]) == (5, 7)
         listed = next(m for m in good(alice.get("/mailboxes"))["mailboxes"] if m["name"] == mailbox)
-        assert listed == one
+        assert listed == listed_as(mail_server, one)
 
 
 # ---- one message ----
@@ -303,14 +343,14 @@ def test_a_message_in_full(demo: Client) -> None:
     assert message["receivedAt"].endswith("Z") and message["sentAt"] < message["receivedAt"]
 
 
-def test_decoded_text_of_the_demo(demo: Client) -> None:
+def test_decoded_text_of_the_demo(demo: Client, demo_mailbox: ImapServer) -> None:
     subjects = {
         4: "打ち合わせの日程について",
         5: "Отчёт за третий квартал",
         9: "“Smart” quotes – and €",
         10: "数据更新通知",
         15: "日本の朝ごはん",
-        17: "Café crème à emporter — raw UTF-8 in a header",
+        17: demo_mailbox.raw_text("Café crème à emporter — raw UTF-8 in a header"),
         19: None,
         24: "שלום, מה שלומך?",
         37: "Lunch? 🍜",
@@ -330,9 +370,9 @@ def test_decoded_text_of_the_demo(demo: Client) -> None:
     assert odd["sentAt"] is None and odd["messageId"] == [] and odd["to"] == []
 
 
-def test_no_message_makes_an_error(demo: Client) -> None:
+def test_no_message_makes_an_error(demo: Client, demo_mailbox: ImapServer) -> None:
     """Every message of every demo mailbox, whole, by both addresses, alike in the list and alone."""
-    for name in sorted(DEMO_MAILBOXES):
+    for name in sorted(full_names(demo_mailbox)):
         listed = good(demo.get(f"/mailboxes/{segment(name)}/messages?limit=200&preview=1"))["messages"]
         for short in listed:
             canonical = good(demo.get(short["href"]))
@@ -385,23 +425,23 @@ def test_a_message_that_arrives_is_there_at_once(alice: Client, mail_server: Ima
             assert alice.get(f"{where}/{uid}/raw").status == 200
 
 
-def test_reading_never_marks_as_seen(alice: Client, dovecot: Dovecot) -> None:
-    mailbox = new_mailbox(dovecot, [seed.Message(seed.plain(n).raw) for n in range(2)])
+def test_reading_never_marks_as_seen(alice: Client, mail_server: ImapServer) -> None:
+    mailbox = new_mailbox(mail_server, [seed.Message(seed.plain(n).raw) for n in range(2)])
     target = f"/mailboxes/{segment(mailbox)}/messages/1"
-    before = highest_modseq(dovecot, mailbox)
+    before = highest_modseq(mail_server, mailbox)
     for rest in ("", "?fields=headers", "?fields=bodyValues,preview", "?markSeen=0", "?pretty=1"):
         good(alice.get(target + rest))
         alice.head(target + rest)
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         assert flags_of(other, 1) <= {"\\Recent"}
-        assert highest_modseq(dovecot, mailbox) == before
+        assert highest_modseq(mail_server, mailbox) == before
         response = alice.get(f"{target}?markSeen=1")
         assert good(response)["keywords"] == {"$seen": True}
         assert "\\Seen" in flags_of(other, 1) and "\\Seen" not in flags_of(other, 2)
     assert alice.get(target).header("ETag") == response.header("ETag")
     assert good(alice.get(target))["modseq"] == response.json()["modseq"]
     # what is cached must not keep markSeen from doing its work
-    with second_client(dovecot, mailbox) as other:
+    with second_client(mail_server, mailbox) as other:
         store(other, "1", "-FLAGS", "\\Seen")
         etag = alice.get(target).header("ETag") or ""
         assert good(alice.get(f"{target}?markSeen=1", {"If-None-Match": etag}))["keywords"] == {"$seen": True}
@@ -442,6 +482,7 @@ def test_pretty(demo: Client) -> None:
         }
 
 
+@pytest.mark.needs("keywords")
 def test_cors(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
     gateway = start_gateway(*tls_options(demo_mailbox), "--cors-origin", "https://app.example")
     client = gateway.client("demo", "demo")
@@ -464,20 +505,21 @@ def test_cors(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
 
 def test_roles_that_were_laid_down(start_gateway: StartGateway, demo_mailbox: ImapServer) -> None:
     """They count before SPECIAL-USE; where an account lacks the mailbox, it is as if nothing had been said."""
+    full = demo_mailbox.mailbox
     gateway = start_gateway(
         *tls_options(demo_mailbox),
         "--mailbox-role",
-        "archive=Résumés",
+        f"archive={full('Résumés')}",
         environment={"GATEPOST_MAILBOX_ROLE": "trash=Never read"},
     )
     client = gateway.client("demo", "demo")
     mailboxes = {one["name"]: (one["role"], one["roleSource"]) for one in good(client.get("/mailboxes?counts=0"))["mailboxes"]}
-    assert mailboxes["Résumés"] == ("archive", "config") and mailboxes["Archive"] == (None, None)
-    assert good(client.get("/mailboxes/@archive"))["name"] == "Résumés"
-    assert good(client.get("/mailboxes/Archive?fields=role"))["role"] is None
-    assert [one["name"] for one in good(client.get("/mailboxes?role=archive"))["mailboxes"]] == ["Résumés"]
-    assert mailboxes["Trash"] == ("trash", "server")  # the command line's list took the environment's place
-    from_environment = start_gateway(*tls_options(demo_mailbox), environment={"GATEPOST_MAILBOX_ROLE": "trash=Work/2024, all=Nowhere"})
+    assert mailboxes[full("Résumés")] == ("archive", "config") and mailboxes[full("Archive")] == (None, None)
+    assert good(client.get("/mailboxes/@archive"))["name"] == full("Résumés")
+    assert good(client.get(f"/mailboxes/{full('Archive')}?fields=role"))["role"] is None
+    assert [one["name"] for one in good(client.get("/mailboxes?role=archive"))["mailboxes"]] == [full("Résumés")]
+    assert mailboxes[full("Trash")] == ("trash", "server" if demo_mailbox.can("SPECIAL-USE") else "name")  # the command line's list took the environment's place
+    from_environment = start_gateway(*tls_options(demo_mailbox), environment={"GATEPOST_MAILBOX_ROLE": f"trash={full('Work/2024')}, all=Nowhere"})
     client = from_environment.client("demo", "demo")
-    assert good(client.get("/mailboxes/@trash?fields=name,roleSource")) == {"name": "Work/2024", "roleSource": "config"}
+    assert good(client.get("/mailboxes/@trash?fields=name,roleSource")) == {"name": full("Work/2024"), "roleSource": "config"}
     refused(client.get("/mailboxes/@all"), 404, "all")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot
+from conftest import StartGateway, private_server, tls_options
 from http_client import basic
+from imap_server import ImapServer
 
 USER = "keeper"
 PASSWORD = "Right-Canary-Horse-1"
@@ -19,8 +19,8 @@ MISSPELT = "Canary-in-a-header"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with Dovecot(users={USER: PASSWORD}) as server:
+def server() -> Iterator[ImapServer]:
+    with private_server({USER: PASSWORD}) as server:
         with seed.session(server.imap_port, USER, PASSWORD) as client:
             seed.append(client, "INBOX", [seed.plain(1, subject=SUBJECT, body=BODY)])
         yield server
@@ -39,7 +39,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_log_holds_no_secret(start_gateway: StartGateway, server: Dovecot, form: str) -> None:
+def test_log_holds_no_secret(start_gateway: StartGateway, server: ImapServer, form: str) -> None:
     gateway = start_gateway(*tls_options(server), "--log-level", "debug", "--log-format", form)
     client = gateway.client(USER, PASSWORD)
     for target in ("/mailboxes/INBOX/messages?preview=1", "/messages/1", "/messages/1/raw", "/messages/1/text"):

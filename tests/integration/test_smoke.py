@@ -10,6 +10,7 @@ import pytest
 import seed
 from conftest import StartGateway, tls_options
 from dovecot import Dovecot, Options
+from imap_server import ImapServer
 
 
 def test_login_and_counting(own_dovecot: Dovecot) -> None:
@@ -95,14 +96,13 @@ def test_many_messages(own_dovecot: Dovecot) -> None:
     assert b"messages=1200" in status
 
 
-def test_demo_mailbox(demo_mailbox: Dovecot) -> None:
+def test_demo_mailbox(demo_mailbox: ImapServer) -> None:
     with seed.session(demo_mailbox.imap_port, "demo", "demo") as client:
-        names = [line.decode().rsplit('"/" ', 1)[1] for line in client.list()[1]]
-        for name in ("Work/2024", "R&AOk-sum&AOk-s", "&ZeVnLIqe-", "Drafts", "Sent", "Trash", "Junk", "Archive", "INBOX"):
-            assert name in names
-        roles = b"".join(client.list()[1])
-        for role in (b"\\Drafts", b"\\Sent", b"\\Trash", b"\\Junk", b"\\Archive"):
-            assert role in roles
+        listed = b"".join(client.list('""', '"*"')[1]).decode().lower()
+        for name in ("Work/2024", "Résumés", "日本語", "Drafts", "Sent", "Trash", "Junk", "Archive", "INBOX"):
+            assert seed.quoted(demo_mailbox.mailbox(name)).strip('"').lower() in listed
+        for role in ("drafts", "sent", "trash", "junk", "archive"):
+            assert f"\\{role}" in listed or not demo_mailbox.can("SPECIAL-USE")
         client.select("INBOX", readonly=True)
         raw = client.uid("FETCH", "7", "(FLAGS BODY.PEEK[])")[1][0]
         assert b"\\Seen" not in raw[0]

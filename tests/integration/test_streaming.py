@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import seed
-from conftest import StartGateway, tls_options
-from dovecot import Dovecot
+from conftest import StartGateway, private_server, tls_options
 from gateway import Gateway
 from http_client import Client, basic
 from imap_server import ImapServer
 from proxy import PATIENCE_SECONDS, Proxy, plain_options, settled, together, wait_for
+
+pytestmark = pytest.mark.needs("speed")
 
 USER, PASSWORD = "stream", "secret"
 MIB = 1024 * 1024
@@ -66,7 +67,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    with Dovecot(users={USER: PASSWORD}) as server:
+    with private_server({USER: PASSWORD}) as server:
         big, small, tiny = (with_attachment(size) for size in (25 * MIB, 3 * MIB + 1, 5000))
         huge = huge_message(200 * MIB)
         raws = [big.raw, huge, small.raw, tiny.raw]

@@ -22,11 +22,12 @@ from typing import Any
 
 import pytest
 import seed
-from conftest import StartGateway
+from conftest import StartGateway, private_server
 from dovecot import Dovecot, Options
 from fault_proxy import DOWN, UP, Action, FaultProxy
 from gateway import Gateway
 from http_client import Client, Response
+from imap_server import ImapServer
 from mail_tools import new_mailbox, second_client, segment, store
 from oracle import Content, Oracle, Seen
 from proxy import plain_options
@@ -136,9 +137,9 @@ CASES = [(write, kind) for write in WRITES for kind in write.kinds]
 class Stage:
     """A server, the proxy in front of it, a gateway with one session, and mailboxes that are taken new when they are used up."""
 
-    def __init__(self, kind: str, dovecot: Dovecot, proxy: FaultProxy, gateway: Gateway, oracle: Oracle) -> None:
+    def __init__(self, kind: str, server: ImapServer, proxy: FaultProxy, gateway: Gateway, oracle: Oracle) -> None:
         self.kind = kind
-        self.dovecot, self.proxy, self.oracle = dovecot, proxy, oracle
+        self.server, self.proxy, self.oracle = server, proxy, oracle
         self.client = gateway.client("alice", "secret")
         self.uids: list[int] = []
         self.source = self.target = ""
@@ -147,9 +148,9 @@ class Stage:
     def next_uid(self, target: str | None) -> int:
         if not self.uids:
             answered = [seed.Message(seed.plain(n).raw, ("\\Answered",)) for n in range(N_IN_BOX)]
-            self.source = new_mailbox(self.dovecot, [*answered, seed.plain(98), seed.plain(99)])
-            self.target = target or new_mailbox(self.dovecot, [seed.plain(97)])
-            with second_client(self.dovecot, self.source) as other:
+            self.source = new_mailbox(self.server, [*answered, seed.plain(98), seed.plain(99)])
+            self.target = self.server.mailbox(target) if target else new_mailbox(self.server, [seed.plain(97)])
+            with second_client(self.server, self.source) as other:
                 store(other, f"{N_IN_BOX + 1}", "+FLAGS", "\\Deleted")  # somebody else's, that is none of our business
             self.uids = list(range(1, N_IN_BOX + 1))
         return self.uids.pop(0)
@@ -188,13 +189,19 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Dovecot]]:
-    running: dict[str, Dovecot] = {}
+def servers(request: pytest.FixtureRequest) -> Iterator[dict[str, ImapServer]]:
+    """By what they can; another server than Dovecot is of one kind."""
+    running: dict[str, ImapServer] = {}
     capabilities = SERVERS | {"no CONDSTORE": without_condstore(SERVERS["all"])}
     try:
-        for kind in sorted({kind for _, kind in CASES}):
-            running[kind] = Dovecot(users={"alice": "secret"}, options=Options(capability=capabilities[kind]))
-            running[kind].start()
+        if request.config.getoption("--server") not in (None, "dovecot"):
+            other = private_server({"alice": "secret"})
+            other.start()
+            running["all" if other.can("MOVE") else "no MOVE" if other.can("UIDPLUS") else "bare"] = other
+        else:
+            for kind in sorted({kind for _, kind in CASES}):
+                running[kind] = Dovecot(users={"alice": "secret"}, options=Options(capability=capabilities[kind]))
+                running[kind].start()
         yield running
     finally:
         for one in running.values():
@@ -202,11 +209,13 @@ def servers() -> Iterator[dict[str, Dovecot]]:
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest, servers: dict[str, Dovecot], start_gateway: StartGateway) -> Iterator[Stage]:
-    dovecot = servers[request.param]
-    with FaultProxy(dovecot.host, dovecot.imap_port) as proxy, Oracle(dovecot.imap_port, "alice", "secret") as oracle:
+def stage(request: pytest.FixtureRequest, servers: dict[str, ImapServer], start_gateway: StartGateway) -> Iterator[Stage]:
+    if request.param not in servers:
+        pytest.skip(f"a Dovecot with other capabilities ({request.param})")
+    server = servers[request.param]
+    with FaultProxy(server.host, server.imap_port) as proxy, Oracle(server.imap_port, "alice", "secret") as oracle:
         gateway = start_gateway(*plain_options(proxy), "--imap-sessions-per-account", "1", "--request-timeout", "4")
-        yield Stage(request.param, dovecot, proxy, gateway, oracle)
+        yield Stage(request.param, server, proxy, gateway, oracle)
 
 
 def ids(cases: list[tuple[Write, str]]) -> list[str]:

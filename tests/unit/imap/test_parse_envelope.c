@@ -47,6 +47,9 @@ static const struct parser_case cases[] = {
 	    " date=~ subject=~ to=<~|a|><~|g|~><~|~|~> irt=~ id=~"),
 	ROW("the end of no group", "(NIL NIL ((NIL NIL NIL NIL)" ANN "(NIL NIL NIL NIL)) NIL NIL NIL NIL NIL NIL NIL)",
 	    " date=~ subject=~ from=<Ann|ann|a.org> irt=~ id=~"),
+	ROW("marks of a group without its name",
+	    "(NIL NIL NIL NIL NIL ((NIL NIL \"\" NIL)" ANN "(NIL NIL \"\" NIL)" ANN ") NIL NIL NIL NIL)",
+	    " date=~ subject=~ to=<Ann|ann|a.org><Ann|ann|a.org> irt=~ id=~"),
 	ROW("MISSING_DOMAIN",
 	    "(NIL NIL ((NIL NIL \"ann\" \"MISSING_DOMAIN\")) ((NIL NIL \"MISSING_MAILBOX\" \"a\")) "
 	    "((NIL NIL \"x\" \".MISSING-HOST-NAME.\")) NIL NIL NIL NIL NIL)",
