@@ -9,6 +9,7 @@
 #include "api/hub.h"
 #include "base/limits.h"
 #include "tests/support/fault.h"
+#include "tests/support/line_counts.h"
 #include "tests/wire/check.h"
 #include "tests/wire/fault_memory.h"
 #include "tests/wire/mirror.h"
