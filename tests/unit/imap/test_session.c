@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "imap/session_internal.h"
 #include "tests/support/fake_command.h"
 #include "tests/support/fake_session.h"
@@ -68,6 +69,30 @@ static void test_one_turn_one_write(void **state)
 	assert_string_equal(commands[1].error.text, "2");
 	fake_command_expect(&commands[2], GP_BAD);
 	assert_int_equal(imap_session_n_commands(fake->session), 0);
+	fake_session_free(&fake);
+}
+
+/* What a debug log says of commands costs none of them anything. */
+static void test_logged(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready(BASIC);
+	struct fake_command good, refused, lost;
+
+	gp_log_setup(GP_LOG_DEBUG, GP_LOG_TEXT);
+	fake_command_start(&good, fake->session, "NOOP", &plain);
+	fake_command_start(&refused, fake->session, "CHECK", &plain);
+	fake_command_start(&lost, fake->session, "NOOP", &plain);
+	fake_turn(fake->network, 0);
+	fake_expect(fake->transport, "NOOP");
+	fake_expect(fake->transport, "CHECK");
+	fake_expect(fake->transport, "NOOP");
+	fake_reply(fake->transport, "$ OK\r\n$ NO [NOPERM] no\r\n");
+	fake_end(fake->transport, GP_LOST, "cut");
+	gp_log_setup(GP_LOG_INFO, GP_LOG_TEXT);
+	fake_command_expect(&good, GP_OK);
+	fake_command_expect(&refused, GP_NO);
+	fake_command_expect(&lost, GP_LOST);
 	fake_session_free(&fake);
 }
 
@@ -614,6 +639,7 @@ static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_turn_one_write),
+		cmocka_unit_test(test_logged),
 		cmocka_unit_test(test_answers_in_any_order),
 		cmocka_unit_test(test_commands_wait_for_the_login),
 		cmocka_unit_test(test_barriers),
