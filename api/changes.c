@@ -26,8 +26,8 @@ struct changes_job {
 	uint64_t max_changes, wait_ms;
 
 	/* one run */
-	struct api_moment moment; /* own */
-	struct api_sync *sync;    /* own */
+	struct api_sync_moment moment; /* own */
+	struct api_sync *sync;         /* own */
 
 	/* the wait */
 	struct api_waiter *waiter; /* own */
@@ -45,7 +45,7 @@ static void reset(struct api_job *job)
 	struct changes_job *self = (struct changes_job *)job;
 
 	api_sync_cancel(&self->sync);
-	api_moment_deinit(&self->moment);
+	api_sync_moment_deinit(&self->moment);
 }
 
 /* Before the lease ends: a sync must not outlive it. */

@@ -308,8 +308,7 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->has_row) {
-		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here",
-			     self->uid);
+		api_job_fail_no_message(&self->job, self->uid);
 		return;
 	}
 	if (self->failure != GP_OK) {

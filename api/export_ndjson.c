@@ -1,14 +1,12 @@
 /* A list as NDJSON: each message is the object that it is in a page, on a line. */
-#include "api/body_values.h"
 #include "api/export.h"
+#include "api/list_wishes.h"
 
 #define BATCH_WITH_BODIES 64
 
 struct ndjson {
 	struct api_export base; /* first */
-	uint64_t members;
-	bool wants_preview, wants_text, wants_html;
-	size_t max_body_bytes;
+	struct api_list_wishes wishes;
 
 	/* one run */
 	struct api_message_view view;
@@ -34,8 +32,8 @@ static bool ndjson_begin(struct api_export *base)
 {
 	struct ndjson *self = ndjson_of(base);
 	enum gp_status status =
-		api_message_view_init(&self->view, self->members, &base->job.exchange->arena, base->job.mailbox_name,
-				      api_job_selected(&base->job)->uidvalidity);
+		api_message_view_init(&self->view, self->wishes.members, &base->job.exchange->arena,
+				      base->job.mailbox_name, api_job_selected(&base->job)->uidvalidity);
 
 	if (status != GP_OK) {
 		api_export_fail(base, status);
@@ -78,22 +76,6 @@ static void write_lines(struct api_job *job)
 	api_export_next(base);
 }
 
-static enum gp_status add_wants(struct ndjson *self, const struct api_row *row)
-{
-	enum gp_status status = GP_OK;
-
-	if (self->wants_text) {
-		status = api_body_values_add(&self->values, row->uid, &row->choice.text_body);
-	}
-	if (self->wants_html && status == GP_OK) {
-		status = api_body_values_add(&self->values, row->uid, &row->choice.html_body);
-	}
-	if (self->wants_preview && status == GP_OK && !row->has_preview) {
-		status = api_body_values_add_preview(&self->values, row->uid, &row->choice);
-	}
-	return status;
-}
-
 /* ---- the rows of a batch ---- */
 
 static void on_row(void *ctx, const struct imap_fetch *row)
@@ -123,10 +105,10 @@ static void on_batch(void *ctx, const struct gp_error *error)
 	}
 	api_rows_finish(&self->rows, API_EXPORT_BATCH);
 	api_body_values_deinit(&self->values);
-	api_body_values_init(&self->values, &base->job, self->max_body_bytes, API_BODY_VALUES_LIST_MESSAGE, 1,
+	api_body_values_init(&self->values, &base->job, self->wishes.max_body_bytes, API_BODY_VALUES_LIST_MESSAGE, 1,
 			     write_lines);
 	for (size_t i = 0; i < self->rows.n_items && base->failure == GP_OK; i++) {
-		base->failure = add_wants(self, &self->rows.items[i]);
+		base->failure = api_list_wishes_add(&self->wishes, &self->rows.items[i], &self->values);
 	}
 	if (base->failure != GP_OK) {
 		api_export_fail(base, base->failure);
@@ -138,12 +120,12 @@ static void on_batch(void *ctx, const struct gp_error *error)
 static void ndjson_batch(struct api_export *base)
 {
 	struct ndjson *self = ndjson_of(base);
-	bool has_bodies = self->wants_text || self->wants_html || self->wants_preview;
 	struct imap_fetch_spec spec = {.uids = &base->batch,
-				       .items = api_message_items(self->members) | api_filter_items(&base->filter)};
+				       .items = api_message_items(self->wishes.members) |
+						api_filter_items(&base->filter)};
 
-	spec.n_fields = api_message_fields(self->members, &spec.fields);
-	spec.items |= (self->wants_preview ? IMAP_ITEM_PREVIEW : 0) | (has_bodies ? IMAP_ITEM_BODYSTRUCTURE : 0);
+	spec.n_fields = api_message_fields(self->wishes.members, &spec.fields);
+	spec.items |= api_list_wishes_items(&self->wishes);
 	base->job.call = imap_fetch_start(api_job_session(&base->job), &spec, on_row, on_batch, self);
 	api_job_started(&base->job, base->job.call);
 }
@@ -153,29 +135,10 @@ static void ndjson_batch(struct api_export *base)
 static void ndjson_read(struct api_export *base, struct api_query *query)
 {
 	struct ndjson *self = ndjson_of(base);
-	struct span value;
 
-	for (size_t n = 0; api_query_nth(query, "body", n, &value); n++) {
-		bool text, html;
-		if (api_filter_is_body_choice(value, &text, &html)) {
-			self->wants_text |= text;
-			self->wants_html |= html;
-		}
-	}
-	self->max_body_bytes =
-		(size_t)api_query_number(query, "maxBodyValueBytes", 1, API_BODY_VALUE_LIST, API_BODY_VALUE_LIST);
-	self->members = api_fields_read(query, api_message_member_names, API_N_MEMBERS, API_MEMBERS_LIST);
-	self->wants_preview = api_query_bool(query, "preview", false) || self->members & API_MEMBER_BIT(PREVIEW);
-	if (self->wants_preview) {
-		self->members |= API_MEMBER_BIT(PREVIEW);
-	}
-	if (self->wants_preview || self->wants_text || self->wants_html) {
+	api_list_wishes_read(&self->wishes, query);
+	if (api_list_wishes_bodies(&self->wishes) || self->wishes.preview) {
 		base->batch_size = BATCH_WITH_BODIES;
-	}
-	if (self->members & (API_MEMBER_BIT(HEADERS) | API_MEMBER_BIT(BODY_VALUES))) {
-		api_query_fail(query,
-			       "'fields' of a list takes neither headers nor bodyValues: use body=text,html, or read "
-			       "the single message");
 	}
 }
 

@@ -14,15 +14,15 @@
 #include "base/log.h"
 
 struct feed_sync {
-	struct feed_mailbox *mailbox; /* borrow: it owns this */
-	struct imap_lease *lease;     /* own */
-	struct imap_call *status;     /* own, while it runs */
-	struct api_sync *sync;        /* own, while it runs */
-	struct api_moment moment;     /* own */
-	bool is_for_stream;           /* what is synced is a stream's catch, else the mailbox's own state */
-	struct api_listener *stream;  /* link: that stream; NULL: it has left */
-	bool is_told;                 /* the mailbox's own is done */
-	uint64_t number;              /* feed->clock when its moment was */
+	struct feed_mailbox *mailbox;  /* borrow: it owns this */
+	struct imap_lease *lease;      /* own */
+	struct imap_call *status;      /* own, while it runs */
+	struct api_sync *sync;         /* own, while it runs */
+	struct api_sync_moment moment; /* own */
+	bool is_for_stream;            /* what is synced is a stream's catch, else the mailbox's own state */
+	struct api_listener *stream;   /* link: that stream; NULL: it has left */
+	bool is_told;                  /* the mailbox's own is done */
+	uint64_t number;               /* feed->clock when its moment was */
 	/* what was found, until STATUS has answered: the mailbox's own event has its counts */
 	bool is_held;
 	struct gp_error held_error; /* GP_OK: none */
@@ -45,7 +45,7 @@ void feed_sync_stop(struct feed_mailbox *mailbox)
 	imap_call_cancel(&self->status);
 	api_sync_cancel(&self->sync);
 	api_changes_deinit(&self->held);
-	api_moment_deinit(&self->moment);
+	api_sync_moment_deinit(&self->moment);
 	imap_lease_end(&self->lease, false);
 	free(self);
 }

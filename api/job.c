@@ -144,6 +144,11 @@ void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp
 	api_reply_problem(exchange, problem, error, told ? "%s" : NULL, told);
 }
 
+void api_job_fail_no_message(struct api_job *job, uint32_t uid)
+{
+	api_job_fail(job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here", uid);
+}
+
 /* A stream whose reader leaves no room for a window: nothing is asked of the server. */
 static bool waits_for_reader(const struct api_job *job)
 {

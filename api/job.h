@@ -121,6 +121,8 @@ bool api_job_check(struct api_job *job, const struct gp_error *error);
 /* Ends the job with a problem; a stream that has begun breaks off instead. */
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
 	GP_PRINTF(4, 5);
+/* 404: no row came for this UID. */
+void api_job_fail_no_message(struct api_job *job, uint32_t uid);
 /* All IMAP work is done: ends the lease, stops the deadline, notes the timings, calls
  * handler->free, and returns the exchange, to be replied to at once. The job's memory
  * stays valid as long as the exchange does. */

@@ -23,7 +23,8 @@
  * api_append_prepared(). With `appended` it goes on afterwards, and replies with
  * api_append_reply().
  *
- *   api/message_append.c   POST …/messages; the steps
+ *   api/message_append.c   the steps
+ *   api/append_body.c      POST …/messages, and the message as the request's own body
  *   api/message_compose.c  POST …/messages of JSON and of forms
  *   api/append_probe.c     looking for a message whose place was not told
  *   api/append_trace.c     how it is known again
@@ -94,9 +95,6 @@ void api_append_set_message(struct api_append *self, struct gp_buffer *message);
 /* Refuses a bad query, else starts: with the mailbox selected for writing when there is
  * something to prepare, else on a session of its own. */
 void api_append_start(struct api_append *self);
-/* The same with the request's body: the message itself (message/rfc822; one without a
- * length is held first), or what describes it, JSON or a form. 415 for what is neither. */
-void api_append_start_from_body(struct api_append *self);
 /* From `prepare`: goes on with the message. */
 void api_append_prepared(struct api_append *self);
 /* All has been checked but the Idempotency-Key: starts, unless that says otherwise. */
@@ -105,6 +103,17 @@ void api_append_start_checked(struct api_append *self);
 void api_append_discard(struct api_append *self);
 /* {"mailbox","uid","uidValidity"} and `extra`, with Location. */
 void api_append_reply(struct api_append *self);
+
+/* ---- api/append_body.c ---- */
+
+/* api_append_start() with the request's body: the message itself (message/rfc822; one
+ * without a length is held first), or what describes it, JSON or a form. 415 for what is
+ * neither. */
+void api_append_start_from_body(struct api_append *self);
+/* For append_body.c, the two halves of api_append_start_checked(): the Idempotency-Key
+ * (false: replied, or it will be by itself, and `self` is gone), and the job. */
+bool api_append_enter(struct api_append *self);
+void api_append_start_entered(struct api_append *self);
 
 /* ---- api/message_compose.c ---- */
 

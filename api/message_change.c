@@ -85,7 +85,7 @@ void api_change_on_row(void *ctx, const struct imap_fetch *row)
 
 void api_change_fail_not_found(struct api_change *self)
 {
-	api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here", self->uid);
+	api_job_fail_no_message(&self->job, self->uid);
 }
 
 void api_change_fail_precondition(struct api_change *self)

@@ -224,8 +224,7 @@ static void on_message(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->has_row) {
-		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here",
-			     self->uid);
+		api_job_fail_no_message(&self->job, self->uid);
 		return;
 	}
 	api_body_values_init(&self->values, &self->job, self->max_body_bytes, API_BODY_VALUES_MESSAGE, MEMBERS_DEPTH,

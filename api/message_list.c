@@ -8,10 +8,10 @@
  *   reply                 the rows in order, and what pages them
  */
 #include "api/accept.h"
-#include "api/body_values.h"
 #include "api/conditional.h"
 #include "api/etag.h"
 #include "api/export.h"
+#include "api/list_wishes.h"
 #include "api/message_page.h"
 #include "api/router.h"
 #include "api/state.h"
@@ -26,8 +26,7 @@ struct message_list {
 
 	/* what was asked: validated before the job starts */
 	struct api_page page; /* what is found in a run, too */
-	bool wants_preview, wants_text, wants_html;
-	size_t max_body_bytes;
+	struct api_list_wishes wishes;
 	uint32_t query_hash;
 	struct span if_none_match; /* borrow: the exchange's */
 
@@ -197,22 +196,6 @@ static void reply(struct api_job *job)
 
 /* ---- body values and previews ---- */
 
-static enum gp_status add_wants(struct message_list *self, const struct api_row *row)
-{
-	enum gp_status status = GP_OK;
-
-	if (self->wants_text) {
-		status = api_body_values_add(&self->values, row->uid, &row->choice.text_body);
-	}
-	if (self->wants_html && status == GP_OK) {
-		status = api_body_values_add(&self->values, row->uid, &row->choice.html_body);
-	}
-	if (self->wants_preview && status == GP_OK && !row->has_preview) {
-		status = api_body_values_add_preview(&self->values, row->uid, &row->choice);
-	}
-	return status;
-}
-
 /* The rows are complete. */
 static void with_rows(struct api_job *job)
 {
@@ -220,10 +203,10 @@ static void with_rows(struct api_job *job)
 	const struct api_rows *rows = &self->page.rows;
 	enum gp_status status = GP_OK;
 
-	api_body_values_init(&self->values, job, self->max_body_bytes, API_BODY_VALUES_LIST_MESSAGE, API_ROW_DEPTH,
-			     reply);
+	api_body_values_init(&self->values, job, self->wishes.max_body_bytes, API_BODY_VALUES_LIST_MESSAGE,
+			     API_ROW_DEPTH, reply);
 	for (size_t i = 0; i < rows->n_items && status == GP_OK; i++) {
-		status = add_wants(self, &rows->items[i]);
+		status = api_list_wishes_add(&self->wishes, &rows->items[i], &self->values);
 	}
 	if (status != GP_OK) {
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
@@ -263,44 +246,18 @@ static const struct api_job_handler list_handler = {.run = list_run, .reset = li
 
 /* ---- the request ---- */
 
-static void read_bodies(struct api_query *query, struct message_list *self)
-{
-	struct span value;
-
-	for (size_t n = 0; api_query_nth(query, "body", n, &value); n++) {
-		bool text, html;
-		if (api_filter_is_body_choice(value, &text, &html)) {
-			self->wants_text |= text;
-			self->wants_html |= html;
-		}
-	}
-	self->max_body_bytes =
-		(size_t)api_query_number(query, "maxBodyValueBytes", 1, API_BODY_VALUE_LIST, API_BODY_VALUE_LIST);
-}
-
 static void read_request(struct api_request *request, struct message_list *self)
 {
 	struct api_query *query = &request->query;
 
 	api_page_init(&self->page, &self->job, with_rows);
-	read_bodies(query, self);
+	api_list_wishes_read(&self->wishes, query);
 	api_filter_read(query, &self->page.filter);
 	api_sort_read(query, &self->page.sort);
-	self->page.members = api_fields_read(query, api_message_member_names, API_N_MEMBERS, API_MEMBERS_LIST);
-	self->wants_preview = api_query_bool(query, "preview", false) || self->page.members & API_MEMBER_BIT(PREVIEW);
-	if (self->wants_preview) {
-		self->page.members |= API_MEMBER_BIT(PREVIEW);
-	}
-	if (self->page.members & (API_MEMBER_BIT(HEADERS) | API_MEMBER_BIT(BODY_VALUES))) {
-		api_query_fail(query,
-			       "'fields' of a list takes neither headers nor bodyValues: use body=text,html, or read "
-			       "the single message");
-	}
-	bool has_bodies = self->wants_text || self->wants_html;
-	self->page.extra_items = (self->wants_preview ? IMAP_ITEM_PREVIEW : 0) |
-				 (self->wants_preview || has_bodies ? IMAP_ITEM_BODYSTRUCTURE : 0);
-	self->page.limit =
-		(size_t)api_query_number(query, "limit", 1, has_bodies ? MAX_LIMIT_WITH_BODIES : MAX_LIMIT, 50);
+	self->page.members = self->wishes.members;
+	self->page.extra_items = api_list_wishes_items(&self->wishes);
+	self->page.limit = (size_t)api_query_number(
+		query, "limit", 1, api_list_wishes_bodies(&self->wishes) ? MAX_LIMIT_WITH_BODIES : MAX_LIMIT, 50);
 	struct span cursor = api_query_text(query, "cursor");
 	self->page.has_cursor = !span_is_nil(cursor);
 	self->query_hash = api_cursor_query_hash(&request->target);

@@ -86,8 +86,7 @@ static void on_headers(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->has_row) {
-		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here",
-			     self->uid);
+		api_job_fail_no_message(&self->job, self->uid);
 		return;
 	}
 	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
@@ -461,8 +460,7 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (!self->has_row) {
-		api_job_fail(&self->job, API_PROBLEM_NOT_FOUND, NULL, "there is no message with UID %u here",
-			     self->uid);
+		api_job_fail_no_message(&self->job, self->uid);
 		return;
 	}
 	if (!self->has_parts) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "api/sync_page.h"
 #include "base/limits.h"
 
 /* A message of a mailbox without mod-sequences. */
@@ -11,9 +12,9 @@ struct flags_row {
 };
 
 struct api_sync {
-	struct imap_session *session; /* borrow */
-	struct api_moment *moment;    /* borrow */
-	struct api_state since;       /* own: API_STATE_NONE: only the state is wanted */
+	struct imap_session *session;   /* borrow */
+	struct api_sync_moment *moment; /* borrow */
+	struct api_state since;         /* own: API_STATE_NONE: only the state is wanted */
 	uint64_t max_changes;
 	api_sync_fn done;
 	void *ctx;              /* borrow */
@@ -44,7 +45,7 @@ bool api_changes_is_empty(const struct api_changes *changes)
 	       imap_uidset_is_empty(&changes->destroyed);
 }
 
-void api_moment_deinit(struct api_moment *moment)
+void api_sync_moment_deinit(struct api_sync_moment *moment)
 {
 	api_state_deinit(&moment->state);
 	moment->exists = 0;
@@ -126,135 +127,7 @@ static void started(struct api_sync *self)
 	(void)check(self, self->call ? GP_OK : GP_NO_MEMORY);
 }
 
-/* ---- where a page ends ---- */
-
-static uint64_t count_below(const struct api_changes *changes, uint64_t uid)
-{
-	return imap_uidset_count_below(&changes->created, uid) + imap_uidset_count_below(&changes->updated, uid) +
-	       imap_uidset_count_below(&changes->destroyed, uid);
-}
-
-/* The highest UID with at most max_changes changes below it. */
-static uint64_t find_cut(const struct api_sync *self)
-{
-	uint64_t low = 1, high = (uint64_t)UINT32_MAX + 1; /* low: not too many */
-
-	while (low < high) {
-		uint64_t middle = low + (high - low + 1) / 2;
-		if (count_below(&self->changes, middle) > self->max_changes) {
-			high = middle - 1;
-		} else {
-			low = middle;
-		}
-	}
-	return low;
-}
-
-static size_t piece_of(const struct api_state *state, uint64_t uid)
-{
-	size_t at = 0;
-
-	while (at + 1 < state->n_pieces && state->pieces[at + 1].from <= uid) {
-		at++;
-	}
-	return at;
-}
-
-/* There is room for so many pieces only: then the page reaches to the end of one. */
-static uint64_t move_cut(const struct api_state *since, uint64_t cut)
-{
-	size_t at = piece_of(since, cut);
-
-	if (since->n_pieces - at < API_STATE_MAX_PIECES) {
-		return cut;
-	}
-	return at + 1 < since->n_pieces ? since->pieces[at + 1].from : since->uidnext;
-}
-
-/* ---- the state behind a page: the moment below the cut, the old state from there on ---- */
-
-static void mix_pieces(struct api_state *mixed, const struct api_state *since, uint32_t cut)
-{
-	size_t at = piece_of(since, cut);
-
-	if (cut >= since->uidnext) {
-		mixed->uidnext = cut; /* all that was known is new, and what is not told yet is not known */
-		return;
-	}
-	mixed->uidnext = since->uidnext;
-	mixed->pieces[mixed->n_pieces++] = (struct api_state_piece){cut, since->pieces[at].modseq};
-	while (++at < since->n_pieces) {
-		mixed->pieces[mixed->n_pieces++] = since->pieces[at];
-	}
-}
-
-/* The runs of the messages [from, from + n) of `state`. */
-static enum gp_status add_runs(struct api_state *mixed, const struct api_state *state, uint64_t from, uint64_t n)
-{
-	enum gp_status status = GP_OK;
-
-	for (size_t i = 0; i < state->n_runs && n > 0 && status == GP_OK; i++) {
-		uint64_t n_here = state->runs[i].n;
-		uint64_t n_before = from < n_here ? from : n_here;
-		from -= n_before;
-		n_here -= n_before;
-		n_here = n_here < n ? n_here : n;
-		n -= n_here;
-		status = api_state_add_run(mixed, state->runs[i].flags, n_here);
-	}
-	return status;
-}
-
-static enum gp_status mix_runs(struct api_state *mixed, const struct api_state *now, const struct api_state *since,
-			       uint32_t cut)
-{
-	uint64_t n_below = imap_uidset_count_below(&now->uids, cut);
-	uint64_t n_old = imap_uidset_count_below(&since->uids, cut);
-	enum gp_status status = add_runs(mixed, now, 0, n_below);
-
-	return status == GP_OK ? add_runs(mixed, since, n_old, imap_uidset_count(&since->uids) - n_old) : status;
-}
-
-static enum gp_status mix(struct api_sync *self, uint32_t cut)
-{
-	const struct api_state *now = &self->moment->state, *since = &self->since;
-	struct api_state *mixed = &self->changes.state;
-	enum gp_status status = GP_OK;
-
-	mixed->kind = now->kind;
-	mixed->uidvalidity = now->uidvalidity;
-	mixed->uidnext = now->uidnext;
-	mixed->pieces[0] = now->pieces[0];
-	mixed->n_pieces = 1;
-	if (now->kind != API_STATE_FLAGS) {
-		mix_pieces(mixed, since, cut);
-	}
-	if (now->kind != API_STATE_QRESYNC) {
-		status = imap_uidset_add_within(&mixed->uids, &now->uids, 1, cut - 1);
-		if (status == GP_OK) {
-			status = imap_uidset_add_within(&mixed->uids, &since->uids, cut, UINT32_MAX);
-		}
-	}
-	if (now->kind == API_STATE_FLAGS && status == GP_OK) {
-		status = mix_runs(mixed, now, since, cut);
-	}
-	return status;
-}
-
-static enum gp_status keep_below(struct imap_uidset *set, uint32_t cut)
-{
-	struct imap_uidset kept;
-
-	imap_uidset_init(&kept);
-	enum gp_status status = imap_uidset_add_within(&kept, set, 1, cut - 1);
-	if (status == GP_OK) {
-		imap_uidset_deinit(set);
-		*set = kept;
-	} else {
-		imap_uidset_deinit(&kept);
-	}
-	return status;
-}
+/* ---- all changes are known ---- */
 
 static enum gp_status take_out(struct imap_uidset *set, const struct imap_uidset *without)
 {
@@ -285,34 +158,15 @@ static enum gp_status set_apart(struct api_sync *self)
 	return status == GP_OK ? take_out(&changes->updated, &changes->destroyed) : status;
 }
 
-/* All changes are known: as many as are wanted, and the state behind them. */
-static enum gp_status make_page(struct api_sync *self)
-{
-	struct api_changes *changes = &self->changes;
-	enum gp_status status = set_apart(self);
-
-	if (status != GP_OK) {
-		return status;
-	}
-	uint64_t cut = find_cut(self);
-	if (self->moment->state.kind != API_STATE_FLAGS) {
-		cut = move_cut(&self->since, cut);
-	}
-	if (cut > UINT32_MAX || count_below(changes, cut) == count_below(changes, UINT64_MAX)) {
-		return api_state_copy(&changes->state, &self->moment->state);
-	}
-	changes->has_more = true;
-	status = mix(self, (uint32_t)cut);
-	struct imap_uidset *sets[] = {&changes->created, &changes->updated, &changes->destroyed};
-	for (size_t i = 0; i < 3 && status == GP_OK; i++) {
-		status = keep_below(sets[i], (uint32_t)cut);
-	}
-	return status;
-}
-
 static void changes_known(struct api_sync *self)
 {
-	if (check(self, make_page(self))) {
+	const struct api_state *now = &self->moment->state;
+	enum gp_status status = set_apart(self);
+
+	if (status == GP_OK) {
+		status = api_sync_cut_page(&self->changes, now, &self->since, self->max_changes);
+	}
+	if (check(self, status)) {
 		end_soon(self);
 	}
 }
@@ -667,7 +521,7 @@ static void begin_moment(struct api_sync *self)
 	struct api_state *now = &self->moment->state;
 	bool has_modseq = selected->has_modseq && selected->highestmodseq > 0 && selected->uidnext > 0;
 
-	api_moment_deinit(self->moment);
+	api_sync_moment_deinit(self->moment);
 	self->moment->exists = selected->exists;
 	now->uidvalidity = selected->uidvalidity;
 	now->uidnext = selected->uidnext;
@@ -685,8 +539,8 @@ static void begin_moment(struct api_sync *self)
 	}
 }
 
-struct api_sync *api_sync_start(struct imap_session *session, struct api_moment *moment, const struct api_state *since,
-				uint64_t max_changes, api_sync_fn done, void *ctx)
+struct api_sync *api_sync_start(struct imap_session *session, struct api_sync_moment *moment,
+				const struct api_state *since, uint64_t max_changes, api_sync_fn done, void *ctx)
 {
 	struct api_sync *self = calloc(1, sizeof *self);
 

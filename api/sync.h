@@ -11,7 +11,7 @@
  *   neither    UID FETCH 1:* (UID FLAGS): API_SYNC_MAX_FLAGS messages at most
  *
  * Several syncs from different states to the same moment, one after the other, share a
- * `struct api_moment`: what was fetched for the first serves the others, and all of them
+ * `struct api_sync_moment`: what was fetched for the first serves the others, and all of them
  * end in the same state. So does the rest of a sync that was cut at its limit.
  *
  * created: UIDs that the old state does not know. updated: those that it knows and whose
@@ -34,12 +34,12 @@
 #define API_SYNC_MAX_FLAGS 20000
 
 /* Zeroed memory is one that is not loaded. */
-struct api_moment {
+struct api_sync_moment {
 	struct api_state state; /* own: kind API_STATE_NONE until it is loaded */
 	uint32_t exists;        /* as SELECT told it */
 };
 
-void api_moment_deinit(struct api_moment *moment);
+void api_sync_moment_deinit(struct api_sync_moment *moment);
 
 struct api_changes {
 	struct imap_uidset created, updated, destroyed, passed; /* own */
@@ -62,8 +62,8 @@ typedef void (*api_sync_fn)(void *ctx, const struct gp_error *error, struct api_
 
 /* `since` is copied; NULL: only the state is wanted. `moment` is borrowed until done().
  * NULL when memory ends. */
-struct api_sync *api_sync_start(struct imap_session *session, struct api_moment *moment, const struct api_state *since,
-				uint64_t max_changes, api_sync_fn done, void *ctx);
+struct api_sync *api_sync_start(struct imap_session *session, struct api_sync_moment *moment,
+				const struct api_state *since, uint64_t max_changes, api_sync_fn done, void *ctx);
 /* No callback comes any more. Leaves NULL; NULL is a no-op. */
 void api_sync_cancel(struct api_sync **sync);
 

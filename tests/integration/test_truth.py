@@ -33,6 +33,7 @@ from proxy import plain_options
 from test_move import SERVERS
 
 STEP = int(os.environ.get("TRUTH_STEP", "0"))  # 0: what fits into the default suite
+STRIPES = range(6 if STEP else 1)  # of all the bytes: so many tests share them, since they mostly wait
 N_IN_BOX = 12  # messages that one mailbox offers to writes before another one takes its place
 KINDS = ["all", "no MOVE", "no UIDPLUS", "MOVE without UIDPLUS"]
 HAS_MOVE = ("all", "MOVE without UIDPLUS")
@@ -216,11 +217,12 @@ def each(cases: list[tuple[Write, str]]) -> Callable[[Callable[..., None]], Call
     return pytest.mark.parametrize(("write", "stage"), cases, ids=ids(cases), indirect=["stage"])
 
 
+@pytest.mark.parametrize("stripe", STRIPES)
 @each(CASES)
-def test_cut_in_the_answers(stage: Stage, write: Write) -> None:
+def test_cut_in_the_answers(stage: Stage, write: Write, stripe: int) -> None:
     """Behind each byte of what the server says, from the first to the last; in short, behind one of 67."""
-    first = 1 if STEP else random.Random(write.name + stage.kind).randrange(1, 40)
-    offsets = itertools.count(first, STEP or 67)
+    first = 1 + STEP * stripe if STEP else random.Random(write.name + stage.kind).randrange(1, 40)
+    offsets = itertools.count(first, STEP * len(STRIPES) or 67)
     n_cuts = sum(1 for _ in itertools.takewhile(lambda offset: stage.try_write(write, DOWN, offset, Action.CUT), offsets))
     assert n_cuts > 1, "nothing was cut"
 

@@ -21,9 +21,9 @@
 struct fixture {
 	struct fake_session *fake; /* own */
 	struct fake_command select;
-	struct api_moment moment; /* own */
-	struct api_sync *sync;    /* own while it runs */
-	char result[2048];        /* "STATUS created … updated … destroyed … [more] state" */
+	struct api_sync_moment moment; /* own */
+	struct api_sync *sync;         /* own while it runs */
+	char result[2048];             /* "STATUS created … updated … destroyed … [more] state" */
 	unsigned n_done;
 };
 
@@ -106,7 +106,7 @@ static void expect(struct fixture *f, const char *result)
 static void end(struct fixture *f)
 {
 	api_sync_cancel(&f->sync);
-	api_moment_deinit(&f->moment);
+	api_sync_moment_deinit(&f->moment);
 	fake_session_free(&f->fake);
 }
 
@@ -246,7 +246,7 @@ static void test_pages(void **state)
 	exchange(&f, "UID SEARCH RETURN (ALL COUNT) UID 30:99", "* ESEARCH UID COUNT 21 ALL 40:60\r\n$ OK\r\n");
 	expect(&f, "OK created  updated 2 destroyed 3:5 more q7.60.30.9.50");
 	/* the rest, at a later moment: what is below 9 is known as of 60 */
-	api_moment_deinit(&f.moment);
+	api_sync_moment_deinit(&f.moment);
 	select_inbox(&f, "* 5 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n* OK [UIDNEXT 101]\r\n* OK [HIGHESTMODSEQ 70]\r\n");
 	start(&f, "q7.60.30.9.50", 4);
 	exchange(&f, "UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 60 VANISHED)",
@@ -306,7 +306,7 @@ static void test_condstore(void **state)
 	exchange(&f, "UID SEARCH ALL", "* SEARCH 2 3 4 9 11 100\r\n$ OK\r\n");
 	assert_non_null(strstr(f.result, "OK created  updated  destroyed  c7.60.100_"));
 	snprintf(first, sizeof first, "%s", strstr(f.result, "c7."));
-	api_moment_deinit(&f.moment);
+	api_sync_moment_deinit(&f.moment);
 	select_inbox(&f, "* 5 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n* OK [UIDNEXT 103]\r\n* OK [HIGHESTMODSEQ 70]\r\n");
 	start(&f, first, 100);
 	exchange(&f, "UID SEARCH ALL", "* SEARCH 2 4 11 100 102 103\r\n$ OK\r\n");
@@ -344,7 +344,7 @@ static void test_flags(void **state)
 	assert_non_null(strstr(f.result, "OK created  updated  destroyed  f7.0_"));
 	snprintf(first, sizeof first, "%s", strstr(f.result, "f7."));
 	/* order, case and \Recent are no change */
-	api_moment_deinit(&f.moment);
+	api_sync_moment_deinit(&f.moment);
 	select_inbox(&f, "* 4 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n");
 	start(&f, first, 100);
 	exchange(&f, "UID FETCH 1:* (UID FLAGS)",
