@@ -337,7 +337,8 @@ static enum gp_status take_facts(struct api_export *base, struct api_export_item
 		return GP_OK;
 	}
 	item->sender = address_of(base, row->envelope);
-	return read_subject(base, row->envelope, &item->subject);
+	status = read_subject(base, row->envelope, &item->subject);
+	return status == GP_OK && base->scratch.is_short ? GP_NO_MEMORY : status;
 }
 
 static void on_facts_row(void *ctx, const struct imap_fetch *row)

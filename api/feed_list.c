@@ -205,48 +205,80 @@ static int compare_names(const void *a, const void *b)
 	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
 }
 
-static bool copy_list(struct api_feed *feed, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
+/* A list that is made beside the feed's, which is looked at until this one is whole. */
+struct listing {
+	struct gp_arena arena;     /* own, until it is the feed's: of all below */
+	struct imap_mailbox *list; /* own */
+	struct api_role *roles;    /* own */
+	struct span *sorted;       /* own */
+	size_t n_list;
+};
+
+static bool copy_list(struct listing *made, const struct imap_mailbox *mailboxes)
 {
-	gp_arena_reset(&feed->arena);
-	feed->n_list = 0;
-	feed->list = gp_arena_array(&feed->arena, n_mailboxes + 1, sizeof *feed->list);
-	feed->roles = gp_arena_array(&feed->arena, n_mailboxes + 1, sizeof *feed->roles);
-	feed->sorted = gp_arena_array(&feed->arena, n_mailboxes + 1, sizeof *feed->sorted);
-	if (!feed->list || !feed->roles || !feed->sorted) {
+	made->list = gp_arena_array(&made->arena, made->n_list + 1, sizeof *made->list);
+	made->roles = gp_arena_array(&made->arena, made->n_list + 1, sizeof *made->roles);
+	made->sorted = gp_arena_array(&made->arena, made->n_list + 1, sizeof *made->sorted);
+	if (!made->list || !made->roles || !made->sorted) {
 		return false;
 	}
-	for (size_t i = 0; i < n_mailboxes; i++) {
-		if (!copy_mailbox(&feed->arena, &mailboxes[i], &feed->list[i])) {
+	for (size_t i = 0; i < made->n_list; i++) {
+		if (!copy_mailbox(&made->arena, &mailboxes[i], &made->list[i])) {
 			return false;
 		}
-		feed->sorted[i] = feed->list[i].name;
+		made->sorted[i] = made->list[i].name;
 	}
-	feed->n_list = n_mailboxes;
-	qsort(feed->sorted, n_mailboxes, sizeof *feed->sorted, compare_names);
-	api_roles_assign(feed->app->roles, feed->list, n_mailboxes, feed->roles);
 	return true;
 }
 
+static bool has_places(struct api_feed *feed, const struct listing *made)
+{
+	size_t i = 0;
+
+	while (i < made->n_list && feed_find_or_add(feed, made->list[i].name)) {
+		i++;
+	}
+	return i == made->n_list;
+}
+
 /* Every mailbox of the list has its place, and those that have none are gone. */
-static bool place_mailboxes(struct api_feed *feed)
+static void place_mailboxes(struct api_feed *feed)
 {
 	for (size_t i = 0; i < feed->n_mailboxes; i++) {
 		feed->mailboxes[i]->index = SIZE_MAX;
 	}
 	for (size_t i = 0; i < feed->n_list; i++) {
-		struct feed_mailbox *mailbox = feed_find_or_add(feed, feed->list[i].name);
-		if (!mailbox) {
-			return false;
-		}
+		struct feed_mailbox *mailbox = feed_find(feed, feed->list[i].name);
 		mailbox->index = i;
 		mailbox->is_selectable = (feed->list[i].attributes & IMAP_MAILBOX_NOSELECT) == 0;
 	}
+}
+
+/* False when memory ends: the list is the one from before. */
+static bool replace_list(struct api_feed *feed, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
+{
+	struct listing made = {.n_list = n_mailboxes};
+
+	gp_arena_init(&made.arena, GP_MAX_REQUEST_ARENA);
+	if (!copy_list(&made, mailboxes) || !has_places(feed, &made)) {
+		gp_arena_deinit(&made.arena);
+		return false;
+	}
+	gp_arena_deinit(&feed->arena);
+	feed->arena = made.arena;
+	feed->list = made.list;
+	feed->roles = made.roles;
+	feed->sorted = made.sorted;
+	feed->n_list = n_mailboxes;
+	qsort(feed->sorted, n_mailboxes, sizeof *feed->sorted, compare_names);
+	api_roles_assign(feed->app->roles, feed->list, n_mailboxes, feed->roles);
+	place_mailboxes(feed);
 	return true;
 }
 
 static enum gp_status take_list(struct api_feed *feed, const struct imap_mailbox *mailboxes, size_t n_mailboxes)
 {
-	if (!copy_list(feed, mailboxes, n_mailboxes) || !place_mailboxes(feed)) {
+	if (!replace_list(feed, mailboxes, n_mailboxes)) {
 		return GP_NO_MEMORY;
 	}
 	feed_enter(feed);

@@ -244,7 +244,8 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		start_probe(job, &error);
 		return;
 	}
-	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed && is_answer_lost(&error);
+	job->exchange->is_outcome_unknown =
+		job->spec.is_write && job->is_committed && (job->is_unconfirmed || is_answer_lost(&error));
 	if (error.status == GP_NOT_FOUND && !job->has_run && job->mailbox_name.len > 0) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, &error, "there is no mailbox '%s'",
 			     api_excerpt(job->mailbox_name).text);

@@ -75,6 +75,7 @@ struct api_job {
 	struct span also_written; /* borrow, in the arena: where a copy or move puts it; NIL: nowhere else */
 	bool is_told;             /* app->written was called */
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
+	bool is_unconfirmed;      /* a look is under way that tells whether a write to which OK was said was done */
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */
 	unsigned n_retries;

@@ -235,9 +235,11 @@ static void on_look(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (self->has_row && self->etag[0] == '\0') {
+		self->job.exchange->is_outcome_unknown |= self->job.is_unconfirmed;
 		api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;
 	}
+	self->job.is_unconfirmed = false;
 	(self->has_row ? self->next : self->gone)(self);
 }
 

@@ -92,6 +92,11 @@ static void fail(struct api_compose *self, const struct gp_error *error)
 				   : error->status == GP_LIMIT ? API_PROBLEM_TOO_LARGE
 							       : API_PROBLEM_UNAVAILABLE;
 
+	if (self->draft && self->draft->arena.is_short) {
+		/* What had no memory may have been taken for what cannot be. */
+		api_job_fail(&self->append->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
+		return;
+	}
 	api_job_fail(&self->append->job, problem, NULL, "%s", error->text);
 }
 

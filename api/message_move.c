@@ -136,6 +136,13 @@ static void fail_still_there(struct api_change *self)
 		     "remove it");
 }
 
+/* OK was said; whether it was done, the look tells, or nobody knows. */
+static void look_behind(struct api_change *self, api_change_fn there, api_change_fn gone)
+{
+	self->job.is_unconfirmed = true;
+	api_change_look(self, there, gone);
+}
+
 /* ---- removing: exactly this one ---- */
 
 static void removed(struct api_change *self)
@@ -155,7 +162,7 @@ static void on_expunged(void *ctx, const struct gp_error *error)
 	struct api_change *self = ctx;
 
 	if (api_job_check(&self->job, error)) {
-		api_change_look(self, fail_still_there, removed);
+		look_behind(self, fail_still_there, removed);
 	}
 }
 
@@ -241,7 +248,7 @@ static void on_copied_to_move(void *ctx, const struct gp_error *error, const str
 	if (copied->uid != 0) {
 		mark_copied(self);
 	} else {
-		api_change_look(self, mark_copied, fail_vanished);
+		look_behind(self, mark_copied, fail_vanished);
 	}
 }
 
@@ -257,7 +264,7 @@ static void on_moved(void *ctx, const struct gp_error *error, const struct imap_
 		reply_moved(self);
 	} else {
 		/* A server with UIDPLUS that moves says where to. */
-		api_change_look(self, fail_still_there, can(self, IMAP_CAP_UIDPLUS) ? fail_vanished : reply_moved);
+		look_behind(self, fail_still_there, can(self, IMAP_CAP_UIDPLUS) ? fail_vanished : reply_moved);
 	}
 }
 
@@ -297,7 +304,7 @@ static void on_copied(void *ctx, const struct gp_error *error, const struct imap
 	if (copied->uid != 0) {
 		reply_copied(self);
 	} else {
-		api_change_look(self, reply_copied, fail_vanished);
+		look_behind(self, reply_copied, fail_vanished);
 	}
 }
 

@@ -223,6 +223,9 @@ static enum gp_status read_disposition(struct api_form *form, struct span value,
 		if (!span_equal_text_nocase(param.name, "name") && !is_filename) {
 			continue;
 		}
+		if (span_is_nil(text) && form->arena.is_short) {
+			return gp_error_set(error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
+		}
 		if (span_is_nil(text) || !is_name(text)) {
 			return bad(error, "a name is too long or not UTF-8");
 		}

@@ -232,16 +232,19 @@ static void add_problem_headers(struct api_exchange *exchange, enum api_problem 
 
 static void add_current(struct api_exchange *exchange, json_t *object)
 {
+	(void)api_json_take_shortage();
 	json_t *current = json_loadb(exchange->current.ptr, exchange->current.len, 0, NULL);
 
-	/* It is an extra: without it the problem is still one. */
-	if (current) {
+	/* It is an extra: without it the problem is still one. With a hole it would be a lie. */
+	if (api_json_take_shortage()) {
+		json_decref(current);
+	} else if (current) {
 		api_json_set(object, "current", current);
 	}
 }
 
-/* What a problem must have, where memory was too short for all that it could say. If there
- * is none even for this, the status line says the most of it. */
+/* What a problem must have, where memory was too short for all that it could say, such as
+ * what was done before. If there is none even for this, the status line says the most of it. */
 static void write_least(const struct api_exchange *exchange, enum api_problem problem, struct gp_buffer *body)
 {
 	enum gp_status written = gp_buffer_printf(
@@ -249,7 +252,7 @@ static void write_least(const struct api_exchange *exchange, enum api_problem pr
 		"{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"retryable\":%s,\"requestId\":\"%s\"%s}\n",
 		problems[problem].slug, problems[problem].title, problems[problem].status,
 		problems[problem].is_retryable ? "true" : "false", exchange->request_id,
-		exchange->is_outcome_unknown ? ",\"outcome\":\"unknown\"" : "");
+		exchange->is_outcome_unknown || exchange->has_changed ? ",\"outcome\":\"unknown\"" : "");
 
 	if (written != GP_OK) {
 		gp_buffer_deinit(body);

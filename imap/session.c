@@ -218,19 +218,15 @@ static void handle(struct imap_session *session, const struct imap_response *res
 	}
 }
 
-/* Whether the stream may go on: a byte in clear behind STARTTLS's OK was put there by
+/* Begins TLS if nothing follows: a byte in clear behind STARTTLS's OK was put there by
  * someone in the middle, or will be taken for one that TLS protects (CVE-2011-0411). */
-static bool is_clear_of_injection(struct imap_session *session, struct span rest)
+static void secure(struct imap_session *session, struct span rest)
 {
-	if (session->state != IMAP_SESSION_SECURING) {
-		return true;
-	}
 	if (rest.len == 0 && imap_parser_is_at_boundary(session->parser)) {
 		imap_transport_start_tls(session->transport);
-		return true;
+	} else {
+		imap_session_fail(session, GP_TLS, "the server sent data in clear behind its answer to STARTTLS");
 	}
-	imap_session_fail(session, GP_TLS, "the server sent data in clear behind its answer to STARTTLS");
-	return false;
 }
 
 /* A session that is only watched may have nothing to say for hours. */
@@ -271,7 +267,7 @@ static void on_received(void *ctx, struct span bytes)
 		}
 		handle(session, response);
 		if (session->state == IMAP_SESSION_SECURING) {
-			(void)is_clear_of_injection(session, bytes);
+			secure(session, bytes);
 			return;
 		}
 	}
@@ -560,11 +556,6 @@ bool imap_session_is_in_step(const struct imap_session *session)
 const struct imap_endpoint *imap_session_endpoint(const struct imap_session *session)
 {
 	return session->endpoint;
-}
-
-uint64_t imap_session_id(const struct imap_session *session)
-{
-	return session->id;
 }
 
 uint64_t imap_session_ready_at_ms(const struct imap_session *session)

@@ -155,8 +155,6 @@ size_t imap_session_n_listening(const struct imap_session *session);
 bool imap_session_is_in_step(const struct imap_session *session);
 /* Where it is connected to; borrowed. */
 const struct imap_endpoint *imap_session_endpoint(const struct imap_session *session);
-/* A number for the log. */
-uint64_t imap_session_id(const struct imap_session *session);
 uint64_t imap_session_ready_at_ms(const struct imap_session *session);
 uint64_t imap_session_last_received_ms(const struct imap_session *session);
 

@@ -58,11 +58,11 @@ static struct imap_command_list *list_of(struct imap_command *command)
 	case IMAP_COMMAND_QUEUED:
 		return &session->queue;
 	case IMAP_COMMAND_IN_FLIGHT:
-		return &session->in_flight;
-	case IMAP_COMMAND_ENDED:
+	case IMAP_COMMAND_ENDED: /* is in none, and is not asked for */
 		break;
 	}
-	return NULL;
+	assert(command->stage == IMAP_COMMAND_IN_FLIGHT);
+	return &session->in_flight;
 }
 
 /* ---- making ---- */
@@ -550,9 +550,7 @@ static struct imap_command *find_in_flight(const struct imap_session *session, s
 static bool is_in_step(const struct imap_session *session, const struct imap_command *command,
 		       enum imap_condition condition)
 {
-	if (condition == IMAP_PREAUTH || condition == IMAP_BYE) {
-		return false;
-	}
+	assert(condition == IMAP_OK || condition == IMAP_NO || condition == IMAP_BAD); /* what has a tag */
 	return session->awaiting != command || (!command->is_continued && condition != IMAP_OK) ||
 	       (command->spec.kind == IMAP_COMMAND_IDLE && command->is_continued);
 }

@@ -12,12 +12,10 @@
 
 void imap_session_begin_literal(struct imap_session *session, struct imap_command *command)
 {
+	assert(!command->is_cancelled); /* that closes the session */
 	command->is_streaming = true;
 	session->awaiting = command;
 	session->silent_since_ms = session->timers->now_ms;
-	if (command->is_cancelled) {
-		return; /* the session is closed by it */
-	}
 	command->spec.room(command->spec.room_ctx);
 }
 

@@ -280,6 +280,8 @@ static void feed_text(struct mirror *mirror, size_t index, const char *text)
 	feed(mirror, index, span_of(text));
 }
 
+static const char not_in_this_play[] = "\x01 NO [UNAVAILABLE] not in this play\r\n";
+
 static const char *own_answer(struct mirror *mirror, const struct mirror_connection *connection,
 			      const struct mirror_command *command)
 {
@@ -312,7 +314,20 @@ static const char *own_answer(struct mirror *mirror, const struct mirror_connect
 			return "\x01 OK done\r\n";
 		}
 	}
-	return "\x01 NO [UNAVAILABLE] not in this play\r\n";
+	return not_in_this_play;
+}
+
+/* What a message looked like before the last change is not what became of it. */
+static bool is_outdated(struct mirror *mirror, const struct mirror_command *command,
+			const struct mirror_answer *learned)
+{
+	if (mirror->n_writes == 0 || !strstr(command->text, "FETCH ")) {
+		return false;
+	}
+	const char *last = mirror->writes[mirror->n_writes - 1];
+	const struct mirror_command write = {.text = (char *)(uintptr_t)last, .text_len = strlen(last)};
+	const struct mirror_answer *written = known(mirror, &write, 0);
+	return written && learned < written;
 }
 
 static void answer(struct mirror *mirror, size_t index, const struct mirror_command *command)
@@ -321,6 +336,9 @@ static void answer(struct mirror *mirror, size_t index, const struct mirror_comm
 	const char *own = own_answer(mirror, &mirror->connections[index], command);
 	const size_t *n_used = uses(mirror, command);
 	const struct mirror_answer *learned = own ? NULL : known(mirror, command, n_used ? *n_used : 0);
+	if (learned && is_outdated(mirror, command, learned)) {
+		own = not_in_this_play;
+	}
 	struct span text = own ? span_of(own) : span_make(learned->text, learned->text_len);
 	struct gp_buffer bytes;
 

@@ -3,7 +3,8 @@
  * was answered to which command is kept (struct mirror_memory). When a fault has led the
  * program off the script, the mirror answers by itself: what it knows as it learned it,
  * housekeeping and the mailbox "Fresh" by its own means, and all else by NO, so that no
- * look into what became of a write ever finds anything.
+ * look into what became of a write ever finds anything; least of all what was there before
+ * the write.
  *
  * A world's tap (fake_set_tap()) tells it what both ends really got.
  */

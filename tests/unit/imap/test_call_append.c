@@ -375,6 +375,24 @@ static void test_lost_at_each_moment(void **state)
 	}
 }
 
+/* Between the end of the session and its being told, the client's next piece may come. */
+static void test_written_to_a_closed_session(void **state)
+{
+	(void)state;
+	struct upload upload;
+	const struct gp_error error = {.status = GP_LOST, .text = "cut"};
+
+	play_to(&upload, 3);
+	imap_session_close(upload.fake->session, &error);
+	imap_append_write(upload.append, SPAN_LIT("de"));
+	assert_int_equal(upload.n_done, 0);
+	fake_turn(upload.fake->network, 0);
+	assert_int_equal(upload.n_done, 1);
+	assert_int_equal(upload.error.status, GP_LOST);
+	assert_false(upload.result.is_sent);
+	end(&upload);
+}
+
 static void test_what_never_left_was_not_sent(void **state)
 {
 	struct upload upload;
@@ -405,6 +423,7 @@ int main(void)
 		cmocka_unit_test(test_cancelled_before_it_is_sent),
 		cmocka_unit_test(test_cancelled_in_room),
 		cmocka_unit_test(test_lost_at_each_moment),
+		cmocka_unit_test(test_written_to_a_closed_session),
 		cmocka_unit_test(test_what_never_left_was_not_sent),
 	};
 

@@ -4,6 +4,8 @@
 
 #include <cmocka.h>
 
+/* For RAND_set_rand_method(). */
+#define OPENSSL_SUPPRESS_DEPRECATED
 /* White box: to give two credentials one key. */
 #include "imap/credential.c"
 #include "tests/unit/strict_end.h"
@@ -21,6 +23,29 @@ static struct imap_credential *make(struct span username, struct span password)
 
 	assert_int_equal(imap_credential_new(username, password, &credential), GP_OK);
 	return credential;
+}
+
+static int no_random_bytes(unsigned char *bytes, int n)
+{
+	(void)bytes;
+	(void)n;
+	return 0;
+}
+
+/* The first of all tests, for the key is made once. Without one there is no credential, as
+ * all would look alike; and with one later all is well. */
+static void test_without_random_bytes(void **state)
+{
+	(void)state;
+	const RAND_METHOD none = {.bytes = no_random_bytes};
+	struct imap_credential *credential = NULL;
+
+	RAND_set_rand_method(&none);
+	assert_int_equal(imap_credential_new(span_of("bob"), span_of("secret"), &credential), GP_NO_MEMORY);
+	assert_null(credential);
+	RAND_set_rand_method(NULL);
+	credential = make(span_of("bob"), span_of("secret"));
+	imap_credential_unref(&credential);
 }
 
 static void test_what_is_accepted(void **state)
@@ -145,9 +170,8 @@ static void test_references(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_what_is_accepted),
-		cmocka_unit_test(test_who_is_the_same),
-		cmocka_unit_test(test_a_key_does_not_vouch_for_itself),
+		cmocka_unit_test(test_without_random_bytes), cmocka_unit_test(test_what_is_accepted),
+		cmocka_unit_test(test_who_is_the_same),      cmocka_unit_test(test_a_key_does_not_vouch_for_itself),
 		cmocka_unit_test(test_references),
 	};
 

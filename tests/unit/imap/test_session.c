@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "imap/session_internal.h"
 #include "tests/support/fake_command.h"
 #include "tests/support/fake_session.h"
@@ -68,6 +69,30 @@ static void test_one_turn_one_write(void **state)
 	assert_string_equal(commands[1].error.text, "2");
 	fake_command_expect(&commands[2], GP_BAD);
 	assert_int_equal(imap_session_n_commands(fake->session), 0);
+	fake_session_free(&fake);
+}
+
+/* What a debug log says of commands costs none of them anything. */
+static void test_logged(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready(BASIC);
+	struct fake_command good, refused, lost;
+
+	gp_log_setup(GP_LOG_DEBUG, GP_LOG_TEXT);
+	fake_command_start(&good, fake->session, "NOOP", &plain);
+	fake_command_start(&refused, fake->session, "CHECK", &plain);
+	fake_command_start(&lost, fake->session, "NOOP", &plain);
+	fake_turn(fake->network, 0);
+	fake_expect(fake->transport, "NOOP");
+	fake_expect(fake->transport, "CHECK");
+	fake_expect(fake->transport, "NOOP");
+	fake_reply(fake->transport, "$ OK\r\n$ NO [NOPERM] no\r\n");
+	fake_end(fake->transport, GP_LOST, "cut");
+	gp_log_setup(GP_LOG_INFO, GP_LOG_TEXT);
+	fake_command_expect(&good, GP_OK);
+	fake_command_expect(&refused, GP_NO);
+	fake_command_expect(&lost, GP_LOST);
 	fake_session_free(&fake);
 }
 
@@ -368,6 +393,26 @@ static void test_answers_to_nothing(void **state)
 	fake_session_free(&fake);
 }
 
+/* Neither BYE nor PREAUTH answers a command: the answer is still to come. */
+static void test_answers_that_are_none(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready(BASIC);
+	struct fake_command command;
+	char lines[128];
+
+	fake_command_start(&command, fake->session, "NOOP", &plain);
+	fake_turn(fake->network, 0);
+	const char *tag = fake_expect(fake->transport, "NOOP");
+	snprintf(lines, sizeof lines, "%s BYE done\r\n%s PREAUTH done\r\n", tag, tag);
+	fake_feed(fake->transport, lines);
+	assert_int_equal(command.n_done, 0);
+	fake_reply(fake->transport, "$ OK\r\n");
+	fake_command_expect(&command, GP_OK);
+	assert_int_equal(fake->n_closed, 0);
+	fake_session_free(&fake);
+}
+
 static void test_refusals(void **state)
 {
 	(void)state;
@@ -420,6 +465,25 @@ static void test_what_cannot_be_written(void **state)
 	fake_reply(fake->transport, "$ OK\r\n");
 	fake_command_expect(&good, GP_OK);
 	assert_int_equal(fake->n_idle, 1);
+	fake_session_free(&fake);
+}
+
+static void test_too_many_in_the_queue(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready(BASIC);
+	struct fake_command last, refused;
+
+	fake->session->in_flight.n += IMAP_SESSION_MAX_COMMANDS - 1; /* as if */
+	fake_command_start(&last, fake->session, "NOOP", &plain);
+	fake_command_start(&refused, fake->session, "CHECK", &plain);
+	fake->session->in_flight.n -= IMAP_SESSION_MAX_COMMANDS - 1;
+	fake_turn(fake->network, 0);
+	fake_command_expect(&refused, GP_LIMIT);
+	fake_expect(fake->transport, "NOOP");
+	fake_expect_nothing(fake->transport);
+	fake_reply(fake->transport, "$ OK\r\n");
+	fake_command_expect(&last, GP_OK);
 	fake_session_free(&fake);
 }
 
@@ -575,6 +639,7 @@ static int run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_turn_one_write),
+		cmocka_unit_test(test_logged),
 		cmocka_unit_test(test_answers_in_any_order),
 		cmocka_unit_test(test_commands_wait_for_the_login),
 		cmocka_unit_test(test_barriers),
@@ -587,8 +652,10 @@ static int run(void)
 		cmocka_unit_test(test_literal_modes),
 		cmocka_unit_test(test_stray_plus),
 		cmocka_unit_test(test_answers_to_nothing),
+		cmocka_unit_test(test_answers_that_are_none),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_what_cannot_be_written),
+		cmocka_unit_test(test_too_many_in_the_queue),
 		cmocka_unit_test(test_cancel_before_it_is_sent),
 		cmocka_unit_test(test_cancel_in_flight),
 		cmocka_unit_test(test_cancel_with_half_of_it_sent),

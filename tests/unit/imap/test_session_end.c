@@ -139,6 +139,24 @@ static void close_ready(struct fake_session *fake)
 	imap_session_close(fake->session, &error);
 }
 
+/* Whoever gives no reason does not make it a success. */
+static void test_close_without_a_reason(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready(BASIC);
+	struct fake_command command;
+	struct gp_error error = {.status = GP_OK};
+
+	fake_command_start(&command, fake->session, "NOOP", &plain);
+	fake_turn(fake->network, 0);
+	fake_expect(fake->transport, "NOOP");
+	imap_session_close(fake->session, &error);
+	fake_turn(fake->network, 0);
+	fake_command_expect(&command, GP_LOST);
+	fake_session_expect_closed(fake, GP_LOST);
+	fake_session_free(&fake);
+}
+
 static void test_closed_may_free(void **state)
 {
 	(void)state;
@@ -404,6 +422,7 @@ static int run(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_close_ends_everything),
 		cmocka_unit_test(test_close_in_callbacks),
+		cmocka_unit_test(test_close_without_a_reason),
 		cmocka_unit_test(test_closed_may_free),
 		cmocka_unit_test(test_close_in_ready),
 		cmocka_unit_test(test_free_says_nothing),

@@ -419,6 +419,18 @@ static void test_read_only_and_closed_in_mid_session(void **state)
 	fake_session_free(&fake);
 }
 
+/* A proxy that has found its way to the server says so whenever it likes. */
+static void test_capabilities_in_a_code(void **state)
+{
+	(void)state;
+	struct fake_session *fake = ready();
+
+	assert_false(imap_session_can(fake->session, IMAP_CAP_MOVE));
+	fake_feed(fake->transport, "* OK [CAPABILITY IMAP4rev1 MOVE] it can do more now\r\n");
+	assert_true(imap_session_can(fake->session, IMAP_CAP_MOVE));
+	fake_session_free(&fake);
+}
+
 /* A MODSEQ where the mailbox has none to compare with raises nothing. */
 static void test_modseq_without_condstore(void **state)
 {
@@ -448,6 +460,7 @@ static int run(void)
 		cmocka_unit_test(test_select_cancelled),
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_read_only_and_closed_in_mid_session),
+		cmocka_unit_test(test_capabilities_in_a_code),
 		cmocka_unit_test(test_modseq_without_condstore),
 	};
 
