@@ -28,7 +28,7 @@ from fault_proxy import DOWN, UP, Action, FaultProxy
 from gateway import Gateway
 from http_client import Client, Response
 from imap_server import ImapServer
-from mail_tools import new_mailbox, second_client, segment, store
+from mail_tools import expunge, new_mailbox, second_client, segment, store
 from oracle import Content, Oracle, Seen
 from proxy import plain_options
 from test_move import SERVERS
@@ -150,6 +150,9 @@ class Stage:
             answered = [seed.Message(seed.plain(n).raw, ("\\Answered",)) for n in range(N_IN_BOX)]
             self.source = new_mailbox(self.server, [*answered, seed.plain(98), seed.plain(99)])
             self.target = self.server.mailbox(target) if target else new_mailbox(self.server, [seed.plain(97)])
+            if target:  # all of it is read before and after each write
+                with second_client(self.server, self.target) as other:
+                    expunge(other, self.oracle.content(self.target))
             with second_client(self.server, self.source) as other:
                 store(other, f"{N_IN_BOX + 1}", "+FLAGS", "\\Deleted")  # somebody else's, that is none of our business
             self.uids = list(range(1, N_IN_BOX + 1))
