@@ -147,6 +147,7 @@ class Stage:
 
     def next_uid(self, target: str | None) -> int:
         if not self.uids:
+            self.delete_mailboxes({self.source, self.target} - {"", self.server.mailbox(target or "")})
             answered = [seed.Message(seed.plain(n).raw, ("\\Answered",)) for n in range(N_IN_BOX)]
             self.source = new_mailbox(self.server, [*answered, seed.plain(98), seed.plain(99)])
             self.target = self.server.mailbox(target) if target else new_mailbox(self.server, [seed.plain(97)])
@@ -157,6 +158,12 @@ class Stage:
                 store(other, f"{N_IN_BOX + 1}", "+FLAGS", "\\Deleted")  # somebody else's, that is none of our business
             self.uids = list(range(1, N_IN_BOX + 1))
         return self.uids.pop(0)
+
+    def delete_mailboxes(self, names: set[str]) -> None:
+        """The list of mailboxes, which is cut as well, must not grow faster than the cuts come on."""
+        with seed.session(self.server.imap_port, "alice", self.server.users["alice"]) as other:
+            for name in names:
+                assert other.delete(seed.quoted(name))[0] == "OK"
 
     def state(self) -> State:
         return State(self.oracle.content(self.source), self.oracle.content(self.target))
