@@ -1,7 +1,6 @@
 #include "api/message_bulk.h"
 
 #include "api/body.h"
-#include "api/role.h"
 
 /* What testing a row takes: the parts of one message. */
 #define MAX_SCRATCH GP_MAX_IMAP_PARSE_ARENA
@@ -233,26 +232,9 @@ static void search(struct api_bulk *self)
 
 /* ---- the run ---- */
 
-static void on_mailboxes(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes,
-			 size_t n_mailboxes)
+static void on_trash(struct api_job *job)
 {
-	struct api_bulk *self = bulk_of(ctx);
-
-	if (!api_job_check(&self->job, error)) {
-		return;
-	}
-	const struct imap_mailbox *trash =
-		api_role_mailbox(self->job.app->roles, api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
-	if (!trash) {
-		api_job_fail(&self->job, API_PROBLEM_CONFLICT, NULL,
-			     "no mailbox has the role 'trash': remove the messages for good with permanent=1");
-		return;
-	}
-	if (!gp_arena_copy(&self->job.exchange->arena, trash->name, &self->target)) {
-		fail_for_memory(self);
-		return;
-	}
-	search(self);
+	search(bulk_of(job));
 }
 
 static void bulk_run(struct api_job *job)
@@ -272,9 +254,7 @@ static void bulk_run(struct api_job *job)
 		return;
 	}
 	if (self->wants_trash && !self->is_dry_run) {
-		const struct imap_list_spec list = {.pattern = SPAN_LIT("*")};
-		job->call = imap_list_start(api_job_session(job), &list, on_mailboxes, self);
-		api_job_started(job, job->call);
+		api_trash_find(&self->trash, job, &self->target, on_trash);
 		return;
 	}
 	search(self);
@@ -395,10 +375,8 @@ void api_messages_delete(struct api_request *request)
 	if (!self) {
 		return;
 	}
-	const char *role = request->mailbox.role;
-	bool is_permanent = api_query_bool(&request->query, "permanent", false);
 	self->is_for_deletion = true;
-	self->wants_trash = !is_permanent && !(role && strcmp(role, "trash") == 0);
+	self->wants_trash = api_trash_is_wanted(request);
 	read_request(request, self);
 	start(request, self);
 }

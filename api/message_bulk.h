@@ -86,6 +86,7 @@ struct api_bulk {
 	struct api_keyword_changes keywords;
 	struct span target; /* UTF-8; NIL: none */
 	bool wants_trash;   /* the target is the mailbox with that role */
+	struct api_trash trash;
 	bool is_for_deletion, is_dry_run, is_all;
 	bool has_unchanged_since;
 	uint64_t unchanged_since;

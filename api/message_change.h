@@ -22,6 +22,7 @@
 #include "api/etag.h"
 #include "api/message_json.h"
 #include "api/router.h"
+#include "api/trash.h"
 
 #define API_MAX_CHANGED_KEYWORDS 64
 
@@ -42,7 +43,8 @@ struct api_change {
 	api_change_fn prepare; /* before the look; may be NULL. Ends in api_change_prepared() */
 	api_change_fn act;     /* after the look at the message */
 	struct api_keyword_changes keywords;
-	struct span target;   /* the mailbox to copy or move to: UTF-8, in the arena; NIL: none */
+	struct span target; /* the mailbox to copy or move to: UTF-8, in the arena; NIL: none */
+	struct api_trash trash;
 	bool is_for_deletion; /* of a DELETE: 204 when it has gone as it should */
 
 	/* one run */

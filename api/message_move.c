@@ -18,7 +18,6 @@
 #include "api/body.h"
 #include "api/idempotency.h"
 #include "api/message_change.h"
-#include "api/role.h"
 
 static const struct span deleted = {"\\Deleted", 8};
 
@@ -352,34 +351,14 @@ static void dispose(struct api_change *self)
 	}
 }
 
-static void on_mailboxes(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes,
-			 size_t n_mailboxes)
+static void on_trash(struct api_job *job)
 {
-	struct api_change *self = ctx;
-
-	if (!api_job_check(&self->job, error)) {
-		return;
-	}
-	const struct imap_mailbox *trash =
-		api_role_mailbox(self->job.app->roles, api_role_find(SPAN_LIT("trash")), mailboxes, n_mailboxes);
-	if (!trash) {
-		api_job_fail(&self->job, API_PROBLEM_CONFLICT, NULL,
-			     "no mailbox has the role 'trash': remove the message for good with permanent=1");
-		return;
-	}
-	if (!gp_arena_copy(&self->job.exchange->arena, trash->name, &self->target)) {
-		api_job_fail(&self->job, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
-		return;
-	}
-	api_change_prepared(self);
+	api_change_prepared((struct api_change *)job);
 }
 
 static void find_trash(struct api_change *self)
 {
-	const struct imap_list_spec list = {.pattern = SPAN_LIT("*")};
-
-	self->job.call = imap_list_start(api_job_session(&self->job), &list, on_mailboxes, self);
-	api_job_started(&self->job, self->job.call);
+	api_trash_find(&self->trash, &self->job, &self->target, on_trash);
 }
 
 void api_message_delete(struct api_request *request)
@@ -389,10 +368,8 @@ void api_message_delete(struct api_request *request)
 	if (!self) {
 		return;
 	}
-	const char *role = request->mailbox.role;
-	bool is_permanent = api_query_bool(&request->query, "permanent", false);
 	self->is_for_deletion = true;
-	if (!is_permanent && !(role && strcmp(role, "trash") == 0)) {
+	if (api_trash_is_wanted(request)) {
 		self->prepare = find_trash;
 	}
 	api_change_start(request, self);
