@@ -77,6 +77,8 @@ static void conclude(struct api_append *self)
 		cannot_tell(&self->job);
 	} else if (self->n_looks < N_LOOKS) {
 		gp_timer_start(&self->look_again, pauses_ms[self->n_looks - 1]);
+	} else if (self->is_in_doubt) {
+		cannot_tell(&self->job);
 	} else {
 		is_absent(self);
 	}
@@ -181,13 +183,14 @@ static void on_selected(struct api_job *job)
 	const struct imap_selected *now = api_job_selected(job);
 	bool is_another = now->uidvalidity != self->trace.uidvalidity;
 
-	if (self->trace.uidnext == 0 || (is_another && now->exists > 0)) {
+	/* Courier gives a mailbox that was never open for writing another UIDVALIDITY each time. What had never
+	 * held a message, or holds none now, is looked through: the one that is there is the one that was sent. */
+	if (self->trace.uidnext == 0 || (is_another && now->exists > 0 && self->trace.uidnext > 1)) {
 		cannot_tell(job);
 		return;
 	}
+	self->is_in_doubt = is_another && now->exists > 0;
 	if (is_another) {
-		/* What has nothing in it does not have this message, whatever it was before: Courier
-		 * gives a mailbox that was never open for writing another UIDVALIDITY each time. */
 		self->trace.uidvalidity = now->uidvalidity;
 		self->trace.uidnext = 1;
 	}

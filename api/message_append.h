@@ -79,6 +79,7 @@ struct api_append {
 	struct imap_uidset candidates; /* own */
 	struct imap_copied found;
 	size_t n_same, n_likely, n_new;
+	bool is_in_doubt; /* it may be another mailbox: not to find it there says nothing */
 	unsigned n_looks;
 	struct gp_timer look_again;
 	struct gp_timer more; /* of what is held, on the next turn */

@@ -355,7 +355,7 @@ def test_sighup_a_hundred_times(start_gateway: StartGateway, server: ImapServer)
 
 def test_sigkill_a_hundred_times(release_binary: Path, server: ImapServer) -> None:
     """Ready again, and what was told as done is there, once."""
-    mailbox = "Killed"
+    mailbox = server.mailbox("Killed")
     with seed.session(server.imap_port, "alice", PASSWORD) as session:
         seed.create(session, mailbox)
     port = free_port()
