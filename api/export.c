@@ -276,7 +276,7 @@ static void export_run(struct api_job *job)
 	struct api_export *self = export_of(job);
 	struct imap_session *session = api_job_session(job);
 	const struct imap_search search = api_filter_search(&self->filter);
-	const char *missing = api_filter_missing(&self->filter, session);
+	const char *missing = api_filter_fit(&self->filter, session);
 
 	export_reset(job);
 	if (!missing && self->sort.n_terms > 0 && !imap_session_can(session, IMAP_CAP_SORT)) {

@@ -257,9 +257,22 @@ void api_filter_deinit(struct api_filter *filter)
 	imap_uidset_deinit(&filter->uids);
 }
 
-const char *api_filter_missing(const struct api_filter *filter, const struct imap_session *session)
+/* The i-th term asks for a keyword of one's own that is to be there. */
+static bool wants_keyword(const struct api_filter *filter, size_t i)
 {
-	if (filter->needs_modseq && !imap_session_selected(session)->has_modseq) {
+	return filter->terms[i].kind == IMAP_SEARCH_KEYWORD && (i == 0 || filter->terms[i - 1].kind != IMAP_SEARCH_NOT);
+}
+
+const char *api_filter_fit(struct api_filter *filter, const struct imap_session *session)
+{
+	const struct imap_selected *selected = imap_session_selected(session);
+
+	filter->tests_keywords = false;
+	for (size_t i = 0; i < filter->n_terms && selected->is_without_keywords; i++) {
+		/* No message can be found. Mailutils finds every one. */
+		filter->tests_keywords |= wants_keyword(filter, i);
+	}
+	if (filter->needs_modseq && !selected->has_modseq) {
 		return "changedSince";
 	}
 	if (filter->needs_threadid && !imap_session_can(session, IMAP_CAP_OBJECTID) &&
@@ -289,13 +302,31 @@ unsigned api_filter_items(const struct api_filter *filter)
 	if (filter->has_attachment >= 0) {
 		items |= IMAP_ITEM_BODYSTRUCTURE;
 	}
+	if (filter->tests_keywords) {
+		items |= IMAP_ITEM_FLAGS;
+	}
 	return items;
+}
+
+static bool has_keywords(const struct api_filter *filter, const struct imap_fetch *row)
+{
+	bool has_all = true;
+
+	for (size_t i = 0; i < filter->n_terms; i++) {
+		bool is_there = !wants_keyword(filter, i);
+		for (size_t k = 0; k < row->n_flags && !is_there; k++) {
+			is_there = span_equal_nocase(row->flags[k], filter->terms[i].text);
+		}
+		has_all &= is_there;
+	}
+	return has_all;
 }
 
 bool api_filter_accepts(const struct api_filter *filter, const struct imap_fetch *row, const struct mail_choice *choice)
 {
 	if ((filter->has_after && row->internal_date < filter->after) ||
-	    (filter->has_before && row->internal_date >= filter->before)) {
+	    (filter->has_before && row->internal_date >= filter->before) ||
+	    (filter->tests_keywords && !has_keywords(filter, row))) {
 		return false;
 	}
 	if (filter->has_sent_after || filter->has_sent_before) {

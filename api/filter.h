@@ -1,7 +1,7 @@
 /*
  * Filters of a message list: query parameters to an IMAP search, and what IMAP cannot
- * search for to a test of single rows ("post filter"): a time within a day, and
- * whether there is an attachment.
+ * search for to a test of single rows ("post filter"): a time within a day, whether
+ * there is an attachment, and keywords where no message can have one.
  */
 #ifndef GP_API_FILTER_H
 #define GP_API_FILTER_H
@@ -22,6 +22,7 @@ struct api_filter {
 	bool has_after, has_before, has_sent_after, has_sent_before;
 	int64_t after, before, sent_after, sent_before; /* seconds since 1970: >= and < */
 	int has_attachment;                             /* -1: not asked */
+	bool tests_keywords;                            /* as api_filter_fit() found */
 };
 
 /* `body` has two meanings: `body=text`, `body=html` and `body=text,html` ask for body
@@ -32,8 +33,8 @@ bool api_filter_is_body_choice(struct span value, bool *text_out, bool *html_out
 void api_filter_read(struct api_query *query, struct api_filter *filter_out);
 void api_filter_deinit(struct api_filter *filter);
 
-/* The parameter that this server cannot search by in the selected mailbox; NULL: none. */
-const char *api_filter_missing(const struct api_filter *filter, const struct imap_session *session);
+/* For the selected mailbox. Returns the parameter that this server cannot search by there; NULL: it can. */
+const char *api_filter_fit(struct api_filter *filter, const struct imap_session *session);
 
 /* Whether rows must be tested one by one, and what FETCH items that needs. */
 bool api_filter_tests_rows(const struct api_filter *filter);

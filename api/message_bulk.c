@@ -240,7 +240,7 @@ static void on_trash(struct api_job *job)
 static void bulk_run(struct api_job *job)
 {
 	struct api_bulk *self = bulk_of(job);
-	const char *missing = api_filter_missing(&self->filter, api_job_session(job));
+	const char *missing = api_filter_fit(&self->filter, api_job_session(job));
 
 	bulk_reset(job);
 	self->source = job->mailbox_name;

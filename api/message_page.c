@@ -274,7 +274,7 @@ static void begin_batches(struct api_page *page)
 {
 	uint64_t count = page->order ? page->n_order : imap_uidset_count(&page->found);
 
-	page->has_total = !api_filter_tests_rows(&page->filter);
+	page->has_total = count == 0 || !api_filter_tests_rows(&page->filter);
 	page->total = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 	if (page->has_cursor && page->order) {
 		uint32_t rank = rank_in_order(page, page->cursor.uid, 0);
@@ -518,7 +518,7 @@ static void start_page(struct api_page *page)
 
 static bool server_can(struct api_page *page)
 {
-	const char *missing = api_filter_missing(&page->filter, api_job_session(page->job));
+	const char *missing = api_filter_fit(&page->filter, api_job_session(page->job));
 
 	if (missing) {
 		api_job_fail(page->job, API_PROBLEM_UNPROCESSABLE, NULL, "the IMAP server cannot search by '%s'",

@@ -170,6 +170,7 @@ struct imap_selected {
 	uint64_t highestmodseq;   /* as SELECT told it, raised by what came later; 0: none */
 	bool has_modseq;          /* CONDSTORE is in force here */
 	bool can_create_keywords; /* PERMANENTFLAGS has \* (or none was sent) */
+	bool is_without_keywords; /* the last FLAGS had none but system flags: no message has another */
 	uint64_t n_expunged;      /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
 	/* own: with QRESYNC, UIDs that vanished since SELECT; the first ones, where they are
 	 * many (IMAP_MAX_VANISHED ranges) */

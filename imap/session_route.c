@@ -153,6 +153,17 @@ static void on_vanished(struct imap_selected *selected, const struct imap_uidset
 	selected->n_changes += n > 0;
 }
 
+/* RFC 3501 section 7.2.6 */
+static void on_flags(struct imap_selected *selected, const struct span *words, size_t n_words)
+{
+	selected->is_without_keywords = true;
+	for (size_t i = 0; i < n_words; i++) {
+		if (!span_starts_with(words[i], "\\")) {
+			selected->is_without_keywords = false;
+		}
+	}
+}
+
 static void note_fetch(struct imap_selected *selected, const struct imap_fetch *fetch)
 {
 	selected->n_changes += (fetch->items & IMAP_ITEM_FLAGS) != 0;
@@ -397,6 +408,8 @@ static void note(struct imap_session *session, const struct imap_response *respo
 		on_vanished(selected, &response->uids);
 	} else if (response->type == IMAP_RESPONSE_FETCH) {
 		note_fetch(selected, &response->fetch);
+	} else if (response->type == IMAP_RESPONSE_FLAGS) {
+		on_flags(selected, response->words, response->n_words);
 	}
 }
 

@@ -15,6 +15,7 @@ class Cyrus(ImapServer):
     refused_in_names = '%"\\{};'
     subscribes_inbox = True
     refuses_odd_messages = True
+    reads_braces_in = "patterns"
 
     def __init__(self, users: dict[str, str], **more: object) -> None:
         super().__init__(users, **more)  # type: ignore[arg-type]

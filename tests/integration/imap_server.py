@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from certificates import Authority, ServerCertificate
 
@@ -78,6 +78,8 @@ class ImapServer:
     # UIDVALIDITY is another one at each look until a mailbox was open for writing, or as long as it is empty.
     settles_late: ClassVar[bool] = False
     has_nested_parts: ClassVar[bool] = True  # FETCH knows the parts of a message that is a part
+    # Where {5} between quotes ends a session, or makes it wait for 5 bytes: patterns of mailboxes' names, or all strings.
+    reads_braces_in: ClassVar[Literal["", "patterns", "strings"]] = ""
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
     def __init__(

@@ -80,7 +80,8 @@ def odd(mail_server: ImapServer) -> tuple[str, int]:
                 n_refused += client.append(seed.quoted(name), "", None, seed.crlf(raw))[0] != "OK"
             except imaplib.IMAP4.error:  # BAD
                 n_refused += 1
-    assert n_refused == 0 or (mail_server.refuses_odd_messages and n_refused < len(raws) // 2)
+    # Half of them are bytes without a header.
+    assert n_refused == 0 or (mail_server.refuses_odd_messages and n_refused < len(raws) * 3 // 5)
     return name, len(raws) - n_refused
 
 

@@ -257,6 +257,11 @@ static void test_select(void **state)
 		{"$ OK [HIGHESTMODSEQ 9223372036854775807] done\r\n",
 		 false,
 		 {.highestmodseq = INT64_MAX, .has_modseq = true, .can_create_keywords = true}},
+		{"* FLAGS (\\Seen \\Draft)\r\n$ OK done\r\n",
+		 false,
+		 {.can_create_keywords = true, .is_without_keywords = true}},
+		{"* FLAGS (\\Seen)\r\n* FLAGS (\\Seen x)\r\n$ OK done\r\n", false, {.can_create_keywords = true}},
+		{"* FLAGS ()\r\n$ OK done\r\n", false, {.can_create_keywords = true, .is_without_keywords = true}},
 		/* more than the 63 bits of RFC 7162 */
 		{"$ OK [HIGHESTMODSEQ 9223372036854775808] done\r\n", false, {.can_create_keywords = true}},
 		{"$ OK [HIGHESTMODSEQ 18446744073709551615] done\r\n", false, {.can_create_keywords = true}},
@@ -291,6 +296,7 @@ static void test_select(void **state)
 		    selected->exists != expected->exists || selected->highestmodseq != expected->highestmodseq ||
 		    selected->has_modseq != expected->has_modseq || selected->n_changes != expected->n_changes ||
 		    selected->can_create_keywords != expected->can_create_keywords ||
+		    selected->is_without_keywords != expected->is_without_keywords ||
 		    selected->is_read_only != expected->is_read_only || selected->is_examine != expected->is_examine ||
 		    selected->n_expunged != 0) {
 			fail_msg("case %zu", i);
