@@ -30,6 +30,7 @@
 
 #include "base/log.h"
 #include "gateway/sandbox.h"
+#include "tests/support/line_counts.h"
 
 #define IS_SKIPPED 77
 
@@ -237,7 +238,7 @@ static int try(attempt_fn attempt)
 	int status = 0;
 
 	fflush(NULL);
-	pid_t pid = fork();
+	pid_t pid = line_counts_fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);
