@@ -105,8 +105,18 @@ def mail_server(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
         yield one
 
 
+@pytest.fixture(scope="module", autouse=True)
+def module_abilities(request: pytest.FixtureRequest) -> None:
+    """Before what a module has is made."""
+    skip_where_it_lacks(request)
+
+
 @pytest.fixture(autouse=True)
 def abilities(request: pytest.FixtureRequest) -> None:
+    skip_where_it_lacks(request)
+
+
+def skip_where_it_lacks(request: pytest.FixtureRequest) -> None:
     for marker in request.node.iter_markers("needs"):
         server: ImapServer = request.getfixturevalue("mail_server")
         for ability in marker.args:

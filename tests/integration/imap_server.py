@@ -80,6 +80,8 @@ class ImapServer:
     has_nested_parts: ClassVar[bool] = True  # FETCH knows the parts of a message that is a part
     # Where {5} between quotes ends a session, or makes it wait for 5 bytes: patterns of mailboxes' names, or all strings.
     reads_braces_in: ClassVar[Literal["", "patterns", "strings"]] = ""
+    # It ends its session over what is no error (UNKEYWORD), and does not understand what is allowed (SEARCH *, +FLAGS (NIL)).
+    is_frail: ClassVar[bool] = False
     own_fields: ClassVar[tuple[bytes, ...]] = ()  # header fields that it puts into messages
 
     def __init__(

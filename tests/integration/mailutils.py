@@ -23,6 +23,8 @@ class Mailutils(ImapServer):
     is_slow_with_large = True
     settles_late = True
     has_nested_parts = False
+    finds_last_uid = False
+    is_frail = True
     reads_braces_in = "strings"
     subscribes_special = False
     own_fields = (b"X-IMAPbase", b"X-UID", b"Status")

@@ -28,7 +28,7 @@ from mail_tools import expunge, good, new_mailbox, refused, second_client, segme
 from proxy import Proxy, plain_options, settled
 from test_streaming import MAX_AHEAD, MIB, SlowReader
 
-pytestmark = pytest.mark.needs("UIDPLUS")
+pytestmark = pytest.mark.needs("UIDPLUS", "speed")
 
 USER, PASSWORD = "stream", "secret"  # those of SlowReader
 NDJSON = {"Accept": "application/x-ndjson"}

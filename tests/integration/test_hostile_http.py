@@ -383,12 +383,12 @@ class Wire:
         self._proxy = proxy
         self._sent, self._received = len(self.link.sent), len(self.link.received)
 
-    def commands(self) -> list[tuple[bytes, list[bytes]]]:
+    def commands(self, takes_bad: bool = False) -> list[tuple[bytes, list[bytes]]]:
         """The server must have counted as many as we do, and found none of them bad."""
         assert len(self._proxy.links) == self._n_links, "the session was lost"
         found = commands(bytes(self.link.sent[self._sent :]))
         answers = wait_for(lambda: self._answers(len(found)), "the server's answers") if found else []
-        assert len(answers) == len(found) and b"BAD" not in answers, (found, answers)
+        assert len(answers) == len(found) and (takes_bad or b"BAD" not in answers), (found, answers)
         return found
 
     def _answers(self, n_wanted: int) -> list[bytes]:
@@ -486,8 +486,11 @@ def test_hostile_strings(program: Gateway, server: ImapServer, proxy: Proxy, ali
             continue
         wire = Wire(proxy)
         response = alice.request(method, pattern.format(quote(value, safe="")))
+        if server.is_frail and response.status in (500, 502):
+            assert alice.get("/messages/1").status == 200
+            continue
         assert 200 <= response.status < 500 and response.status not in (401, 403), f"{value!r}: {response.body!r}"
-        sent = wire.commands()
+        sent = wire.commands(takes_bad=server.is_frail)
         for words, strings in sent:
             verb = next((verb for verb in sorted(VERBS, key=len, reverse=True) if words.startswith(verb)), None)
             assert verb, f"{value!r}: {words!r}"
@@ -502,9 +505,12 @@ def test_hostile_strings(program: Gateway, server: ImapServer, proxy: Proxy, ali
     assert alice.get("/messages/1").json()["subject"] == "canary-alice 0"
 
 
-def test_hostile_search_finds_its_own_text(proxy: Proxy, alice: Client) -> None:
+def test_hostile_search_finds_its_own_text(proxy: Proxy, server: ImapServer, alice: Client) -> None:
     """A string of quotes, backslashes and braces arrives as it is."""
+    assert alice.get("/messages/1").status == 200
     for value in ('say "hi"', "back\\slash", "{5}", "{5+}", "(a) b", "\u00e9t\u00e9", "100%"):
+        if value.endswith("}") and server.reads_braces_in == "strings":
+            continue
         wire = Wire(proxy)
         assert alice.get(f"{MESSAGES}?subject={quote(value, safe='')}").status == 200
         assert any(value.encode() in strings or value.encode() in words for words, strings in wire.commands()), value
@@ -662,9 +668,9 @@ def test_allowed_origin(cors: Gateway) -> None:
     assert "Origin" in (reading.header("Vary") or "")
     for target in ("/messages/99", "/nowhere", "/mailboxes/%ff"):
         assert client.get(target, origin).header("Access-Control-Allow-Origin") == "https://app.example", "problems too"
-    assert client.request("PUT", "/messages/1/keywords/allowed", headers=origin).status in (200, 201, 204)
+    assert client.request("PUT", "/messages/1/keywords/$draft", headers=origin).status in (200, 201, 204)
     own = {"Origin": f"http://{cors.host}:{cors.port}"}
-    assert client.request("DELETE", "/messages/1/keywords/allowed", headers=own).status in (200, 204)
+    assert client.request("DELETE", "/messages/1/keywords/$draft", headers=own).status in (200, 204)
     client.close()
 
 
@@ -672,14 +678,14 @@ def test_allowed_origin(cors: Gateway) -> None:
 def test_forms_of_browsers(cors: Gateway, fields: dict[str, str]) -> None:
     """The types that a form can send do not count as JSON when a browser sends them; from curl one does."""
     client = cors.client("alice", PASSWORD)
-    body = b'{"keywords":{"form":true}}'
+    body = b'{"keywords":{"$draft":true}}'
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         response = client.request("PATCH", "/messages/1", body, fields | {"Content-Type": content_type})
         assert response.status in (403, 415), response.body
-    assert "form" not in client.get("/messages/1").json()["keywords"]
+    assert "$draft" not in client.get("/messages/1").json()["keywords"]
     curl = client.request("PATCH", "/messages/1", body, {"Content-Type": "application/x-www-form-urlencoded"})
     assert curl.status == 200
-    assert client.request("DELETE", "/messages/1/keywords/form").status in (200, 204)
+    assert client.request("DELETE", "/messages/1/keywords/$draft").status in (200, 204)
     client.close()
 
 

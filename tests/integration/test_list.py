@@ -301,15 +301,19 @@ def test_filter(alice: Client, mail_server: ImapServer, two: str, query: str, ex
         return
     if not mail_server.keeps_keywords and ("project-x" in query.lower() or "$other" in query):
         expected = [2, 1] if name == "notKeyword" else []
-    if value in ("*", "9:*") and not mail_server.finds_last_uid:
-        expected = []
-    if name in ("minSize", "maxSize") and mail_server.searches_size_without_cr and int(value) > 0:
-        sizes = {uid: len(seed.crlf(raw).replace(b"\r", b"")) for uid, raw in ((2, TWO.raw), (1, ONE.raw))}
+    if mail_server.is_frail and ("*" in value or name == "notKeyword" and "$seen" not in query):
+        pytest.skip(f"{mail_server.title} knows no * in a search, and ends its session over UNKEYWORD")
+    if "*" in value and not mail_server.finds_last_uid:
+        expected = [uid for uid in expected if value == f"{uid}:*"]
+    if name in ("minSize", "maxSize") and int(value) > 0 and (mail_server.searches_size_without_cr or mail_server.own_fields):
+        sizes = {one["uid"]: one["size"] for one in good(alice.get(listing(two)))["messages"]}
+        if mail_server.searches_size_without_cr:
+            sizes = {uid: len(seed.crlf(raw).replace(b"\r", b"")) for uid, raw in ((2, TWO.raw), (1, ONE.raw))}
         expected = [uid for uid, size in sizes.items() if (size >= int(value) if name == "minSize" else size <= int(value))]
     for target in (f"{listing(two)}?{query}", f"/messages?mailbox={quote(two)}&{query}"):
         body = good(alice.get(target))
         assert [message["uid"] for message in body["messages"]] == expected
-        is_tested_here = "hasAttachment" in query or "T" in query.split("=")[-1] and query[0] in "abs" and ":" in query
+        is_tested_here = not mail_server.keeps_keywords and name == "keyword" or "hasAttachment" in query or "T" in query.split("=")[-1] and query[0] in "abs" and ":" in query
         assert body["total"] in ((len(expected), None) if is_tested_here else (len(expected),))
         assert "next" not in body
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 import seed
@@ -16,8 +16,6 @@ from http_client import Client, Response, basic
 from imap_server import ImapServer
 from openapi_check import ROOT, Description, Operation, with_stranger
 from proxy import wait_for
-
-pytestmark = pytest.mark.needs("UIDPLUS")
 
 DESCRIPTION = Description.load()
 OPERATIONS = list(DESCRIPTION.operations())
@@ -83,6 +81,23 @@ class Named:
     prefix = ""
 
 
+def usual_status(server: ImapServer, operation: Operation, target: str) -> tuple[int, ...]:
+    """What a good request is answered with."""
+    name = operation.name.removesuffix("Short")
+    created = {"createMailbox": 201, "copyMessage": 201, "appendMessage": 201, "replaceMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
+    if not server.keeps_keywords and re.search(r"[?/&]keywords[=/](\$seen,)?[a-z]", unquote(target)):
+        return (422,)
+    if not server.can("UIDPLUS"):
+        if operation.method == "DELETE" and "permanent=1" in target:
+            return (422,)
+        # What is replaced or deleted remains, marked.
+        if name == "replaceMessage":
+            return (201, 410) if server.settles_late else (201,)
+        if name == "deleteMessage":
+            return (200,)
+    return (created.get(name, 200),)
+
+
 def named(text: str) -> str:
     return text.replace("{prefix}", Named.prefix)
 
@@ -105,12 +120,18 @@ def fill_in(operation: Operation, target: str) -> str:
     return target + ("&" if "?" in target else "?") + f"mailbox={mailbox}" if is_list or "/7" in target or "{new}" in target else target
 
 
+def newest(client: Client, headers: dict[str, str] | None) -> int:
+    """Where the server does not tell the UID of a copy."""
+    listed = client.request("GET", "/mailboxes/@drafts/messages?limit=1&fields=uid", None, headers or {})
+    return int(listed.json()["messages"][0]["uid"]) if listed.status == 200 else 1
+
+
 def send(client: Client, operation: Operation, target: str, headers: dict[str, str] | None = None) -> Response:
     body = PATCH if operation.method == "PATCH" else named_in(COPY) if operation.path.endswith("/copy") else None
     if "{new}" in target:
         copy = client.request("POST", "/messages/8/copy", named_in(b'{"mailbox":"{prefix}Drafts"}'), JSON)
         assert copy.status in (201, 401), copy.body
-        target = target.replace("{new}", str(copy.json().get("uid", 1)))
+        target = target.replace("{new}", str(copy.json().get("uid") or newest(client, headers)))
     type_ = JSON
     if operation.name.startswith(("appendMessage", "replaceMessage")):
         body, type_ = b"Subject: OpenAPI\r\n\r\nHi\r\n", RFC822
@@ -166,12 +187,12 @@ def test_composed(demo: Client) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_operation(demo: Client, operation: Operation) -> None:
+def test_operation(demo: Client, demo_mailbox: ImapServer, operation: Operation) -> None:
     """Every operation of the file, asked for real."""
     for target in TARGETS[operation.name.removesuffix("Short")]:
         target = fill(operation, target)
         response = send(demo, operation, target)
-        assert 200 <= response.status < 300, f"{target}: {response.body!r}"
+        assert response.status in usual_status(demo_mailbox, operation, target), f"{target}: {response.body!r}"
         assert DESCRIPTION.reply(operation.method, target, response).name == operation.name
         if operation.method == "GET":
             head = demo.head(target)
@@ -202,8 +223,6 @@ def test_query_parameters(demo: Client, demo_mailbox: ImapServer, operation: Ope
     everywhere = {p["name"]: p for o in OPERATIONS for p in DESCRIPTION.parameters(o) if p["in"] == "query"}
     own = {p["name"]: p for p in DESCRIPTION.parameters(operation) if p["in"] == "query"}
     target = fill(operation, TARGETS[operation.name.removesuffix("Short")][0])
-    created = {"createMailbox": 201, "copyMessage": 201, "appendMessage": 201, "replaceMessage": 201, "deleteMailbox": 204, "deleteMessage": 204}
-    usual = created.get(operation.name.removesuffix("Short"), 200)
     for name in (*everywhere, "nonesuch", "Pretty"):
         if name == "mailbox" and name in own:
             continue
@@ -214,12 +233,13 @@ def test_query_parameters(demo: Client, demo_mailbox: ImapServer, operation: Ope
         DESCRIPTION.reply(operation.method, asked, response)
         if parameter:
             # These values are good ones, but need not fit this server or mailbox.
-            by_thread = usual if demo_mailbox.can("OBJECTID") else 422
-            others = {"uidValidity": 410, "since": 410, "cursor": 400, "threadId": by_thread}
+            others = {"uidValidity": 410, "since": 410, "cursor": 400}
+            if not demo_mailbox.can("OBJECTID"):
+                others |= {"threadId": 422}
             if not demo_mailbox.can("CONDSTORE"):
                 others |= {"changedSince": 422, "unchangedSince": 422}
-            expected = others.get(name, usual)
-            assert response.status == expected, f"{asked}: {response.body!r}"
+            expected = (others[name],) if name in others else usual_status(demo_mailbox, operation, asked)
+            assert response.status in expected, f"{asked}: {response.body!r}"
         else:
             assert response.status == 400 and name in response.json()["detail"], f"{asked}: {response.body!r}"
 
@@ -332,6 +352,8 @@ PROBLEMS: list[tuple[int, str, str, dict[str, str], bytes | None]] = [
 @pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: f"{case[0]}-{case[1]}-{case[2][:50]}")
 def test_problem(demo: Client, demo_mailbox: ImapServer, case: tuple[int, str, str, dict[str, str], bytes | None]) -> None:
     status, method, target, headers, body = case
+    if (method, target) == ("DELETE", "/mailboxes/{prefix}Nowhere") and demo_mailbox.title == "Mailutils":
+        status = 409  # "Cannot remove" is all that it says
     target, body = named(target), named_in(body)
     if "threadId" in target and demo_mailbox.can("OBJECTID"):
         assert demo.request(method, target, body, headers).status == 200
