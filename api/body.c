@@ -49,14 +49,12 @@ enum gp_status api_body_parse(struct span bytes, json_t **object_out, struct gp_
 		return gp_error_set(error, GP_INVALID, "the JSON body is nested deeper than %d levels",
 				    GP_MAX_JSON_DEPTH);
 	}
-	(void)api_json_take_shortage();
-	json_t *value = json_loadb(bytes.ptr, bytes.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-	if (api_json_take_shortage()) {
-		/* Whatever it made of it: its lexer leaves out of a string what it has no memory for. */
-		json_decref(value);
+	json_t *value = NULL;
+	enum gp_status status = api_json_read(bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &value, &where);
+	if (status == GP_NO_MEMORY) {
 		return gp_error_set(error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
 	}
-	if (!value) {
+	if (status != GP_OK) {
 		return gp_error_set(error, GP_INVALID, "the body is not JSON: line %d, column %d: %s", where.line,
 				    where.column, api_excerpt(span_of(where.text)).text);
 	}

@@ -1,11 +1,14 @@
 /* JSON values that cannot fail silently: see api/reply.h; large documents are written by
  * json_writer.c. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/json.h"
 #include "api/reply.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 
 /* Values that could not be made since the program began. One loop, one thread: what
@@ -13,28 +16,86 @@
  * that saw it move answers 503 rather than a document with a hole. */
 static uint64_t n_failures;
 
-static _Thread_local bool is_short;
+/* ---- reading ---- */
+
+/*
+ * What Jansson's lexer has no memory for it leaves out of a string, and believes all the
+ * same that it is there: it reads on behind the end, or stops the program. So while a text
+ * is read, memory that is refused is taken from here, and the text ends: what was read is
+ * thrown away. A string's buffer is doubled, and each piece of a text makes few values.
+ */
+#define MAX_PIECE ((size_t)1024)
+#define RESERVE (2 * GP_MAX_JSON_BODY + 256 * MAX_PIECE)
+
+static _Alignas(max_align_t) char reserve[RESERVE]; /* not touched, it is no memory */
+
+struct reading {
+	struct span rest;
+	bool is_short;
+	size_t n_reserved;
+};
+
+static _Thread_local struct reading *reading; /* under way; NULL: none */
 
 static void *allocate(size_t size)
 {
 	void *memory = malloc(size);
 
-	is_short |= !memory;
+	if (!memory && reading && size <= RESERVE - reading->n_reserved) {
+		memory = reserve + reading->n_reserved;
+		reading->n_reserved += (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+		reading->n_reserved = reading->n_reserved < RESERVE ? reading->n_reserved : RESERVE;
+	}
+	if (reading && (!memory || reading->n_reserved > 0)) {
+		reading->is_short = true;
+	}
 	return memory;
+}
+
+static void deallocate(void *memory)
+{
+	bool is_reserved = (uintptr_t)memory - (uintptr_t)reserve < sizeof reserve;
+
+	if (!is_reserved) {
+		free(memory);
+	}
 }
 
 void api_json_init(void)
 {
-	json_set_alloc_funcs(allocate, free);
+	json_set_alloc_funcs(allocate, deallocate);
 }
 
-bool api_json_take_shortage(void)
+static size_t next_piece(void *to, size_t room, void *ctx)
 {
-	bool was_short = is_short;
+	struct reading *self = ctx;
+	size_t n = self->is_short ? 0 : self->rest.len;
 
-	is_short = false;
-	return was_short;
+	n = n < room ? n : room;
+	n = n < MAX_PIECE ? n : MAX_PIECE;
+	if (n > 0) {
+		memcpy(to, self->rest.ptr, n);
+		self->rest = span_from(self->rest, n);
+	}
+	return n;
 }
+
+enum gp_status api_json_read(struct span text, size_t flags, json_t **value_out, json_error_t *where_out)
+{
+	struct reading self = {.rest = text};
+
+	reading = &self;
+	json_t *value = json_load_callback(next_piece, &self, flags, where_out);
+	reading = NULL;
+	if (self.is_short) {
+		json_decref(value);
+		return GP_NO_MEMORY;
+	}
+	*value_out = value;
+	return value ? GP_OK : GP_INVALID;
+}
+
+/* ---- values ---- */
 
 uint64_t api_json_failures(void)
 {

@@ -5,12 +5,13 @@
 #include <jansson.h>
 
 #include "base/buffer.h"
+#include "base/span.h"
 
 /* Once, before any value is made: Jansson's memory comes by way of here from then on. */
 void api_json_init(void);
-/* Whether Jansson was refused memory since the last time that it was asked, in this
- * thread: its parser tells of that as of bad JSON, or not at all. */
-bool api_json_take_shortage(void);
+/* One JSON text; `flags` are Jansson's. GP_INVALID: where_out says why; GP_NO_MEMORY. On the
+ * loop's thread only. */
+enum gp_status api_json_read(struct span text, size_t flags, json_t **value_out, json_error_t *where_out) GP_MUST_USE;
 /* How many values could not be made or set since the program began. */
 uint64_t api_json_failures(void);
 /* Appends the value and a newline. GP_NO_MEMORY; GP_LIMIT: the buffer's cap. */

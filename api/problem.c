@@ -232,13 +232,10 @@ static void add_problem_headers(struct api_exchange *exchange, enum api_problem 
 
 static void add_current(struct api_exchange *exchange, json_t *object)
 {
-	(void)api_json_take_shortage();
-	json_t *current = json_loadb(exchange->current.ptr, exchange->current.len, 0, NULL);
+	json_t *current = NULL;
 
-	/* It is an extra: without it the problem is still one. With a hole it would be a lie. */
-	if (api_json_take_shortage()) {
-		json_decref(current);
-	} else if (current) {
+	/* It is an extra: without it the problem is still one. */
+	if (api_json_read(exchange->current, 0, &current, NULL) == GP_OK) {
 		api_json_set(object, "current", current);
 	}
 }
