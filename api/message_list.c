@@ -97,19 +97,17 @@ static bool write_state(const struct message_list *self, char state_out[API_STAT
 
 /* A list with mod-sequences has the same tag as long as the mailbox is in the same
  * state and the request is the same; without, its bytes decide (api_reply_json_tagged). */
-static void make_etag(struct message_list *self)
+static enum gp_status make_etag(struct message_list *self)
 {
 	struct list_moment moment = moment_of(self);
 
 	if (moment.highestmodseq == 0 || !moment.has_counts || moment.uidvalidity == 0) {
-		return;
+		return GP_OK;
 	}
 	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%u.%llu %u %u %.*s", moment.uidvalidity,
 				      (unsigned long long)moment.highestmodseq, moment.total, moment.uidnext,
 				      SPAN_ARGS(self->job.exchange->target));
-	if (!bytes || api_etag_of_bytes(span_of(bytes), self->etag) != GP_OK) {
-		self->etag[0] = '\0';
-	}
+	return bytes ? api_etag_of_bytes(span_of(bytes), self->etag) : GP_NO_MEMORY;
 }
 
 static void write_rows(struct message_list *self, struct api_json_writer *writer)
@@ -181,7 +179,9 @@ static void reply(struct api_job *job)
 
 	gp_buffer_init(&body, GP_MAX_JSON_REPLY);
 	enum gp_status written = write_reply(self, &body);
-	make_etag(self);
+	if (written == GP_OK) {
+		written = make_etag(self);
+	}
 	bool is_tagged = self->etag[0] != '\0';
 	if (is_tagged && written == GP_OK) {
 		api_header_add(exchange, "ETag", self->etag);
@@ -221,8 +221,7 @@ static void check_none_match(struct api_job *job)
 {
 	struct message_list *self = list_of(job);
 
-	make_etag(self);
-	if (self->etag[0] != '\0' && api_none_match_hits(self->if_none_match, self->etag)) {
+	if (make_etag(self) == GP_OK && self->etag[0] != '\0' && api_none_match_hits(self->if_none_match, self->etag)) {
 		struct api_exchange *exchange = job->exchange;
 		api_header_add(exchange, "ETag", self->etag);
 		api_job_finish(job);

@@ -208,16 +208,24 @@ void imap_login_on_bye(struct imap_session *session, const struct imap_response 
 
 /* ---- steps ---- */
 
-static struct imap_command *make(struct imap_session *session, const char *name,
-				 void (*done)(void *ctx, const struct imap_result *result))
+/* NULL: the session has failed. */
+static struct imap_command *make_of(struct imap_session *session, const char *name,
+				    const struct imap_command_spec *spec)
 {
-	const struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN, .done = done, .ctx = session};
-	struct imap_command *command = imap_command_new(session, name, &spec);
+	struct imap_command *command = imap_command_new(session, name, spec);
 
 	if (!command) {
 		imap_session_fail(session, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
 	}
 	return command;
+}
+
+static struct imap_command *make(struct imap_session *session, const char *name,
+				 void (*done)(void *ctx, const struct imap_result *result))
+{
+	const struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN, .done = done, .ctx = session};
+
+	return make_of(session, name, &spec);
 }
 
 /* A step without arguments. */
@@ -271,8 +279,12 @@ static void on_namespace(void *ctx, const struct imap_response *response)
 
 static void on_settled(void *ctx, const struct imap_result *result)
 {
-	(void)ctx;
-	(void)result; /* an account works without either */
+	struct imap_session *session = ctx;
+
+	/* An account works without either; but what it is must not depend on whether there was memory to ask. */
+	if (result->error && result->error->status == GP_NO_MEMORY && imap_session_is_open(session)) {
+		imap_session_fail(session, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
 }
 
 /* Only what the server says it has enabled is. */
@@ -289,30 +301,33 @@ static void on_enabled(void *ctx, const struct imap_response *response)
  * What every session asks first, ahead of its users' commands and in the same write:
  * mod-sequences for all mailboxes, and UIDs of what is expunged (RFC 7162), and where
  * the account's own mailboxes are. Nothing is enabled that is not on this list, whatever
- * is offered.
+ * is offered. False: there is no memory to ask, and the session has failed: without these
+ * it would be another kind of session for as long as it lives.
  */
-static void settle(struct imap_session *session)
+static bool settle(struct imap_session *session)
 {
-	struct imap_command_spec spec = {.kind = IMAP_COMMAND_PLAIN, .done = on_settled, .ctx = session};
+	struct imap_command_spec spec = {.kind = IMAP_COMMAND_ENABLE, .done = on_settled, .ctx = session};
 
 	if (imap_session_can(session, IMAP_CAP_ENABLE) && imap_session_can(session, IMAP_CAP_CONDSTORE)) {
 		bool has_qresync = imap_session_can(session, IMAP_CAP_QRESYNC);
-		spec.kind = IMAP_COMMAND_ENABLE;
 		spec.untagged = on_enabled;
-		struct imap_command *command = imap_command_new(session, "ENABLE", &spec);
-		if (command) {
-			imap_writer_word(imap_command_writer(command), has_qresync ? "QRESYNC" : "CONDSTORE");
-			imap_command_submit(command);
+		struct imap_command *command = make_of(session, "ENABLE", &spec);
+		if (!command) {
+			return false;
 		}
+		imap_writer_word(imap_command_writer(command), has_qresync ? "QRESYNC" : "CONDSTORE");
+		imap_command_submit(command);
 	}
 	if (imap_session_can(session, IMAP_CAP_NAMESPACE)) {
 		spec.kind = IMAP_COMMAND_NAMESPACE;
 		spec.untagged = on_namespace;
-		struct imap_command *command = imap_command_new(session, "NAMESPACE", &spec);
-		if (command) {
-			imap_command_submit(command);
+		struct imap_command *command = make_of(session, "NAMESPACE", &spec);
+		if (!command) {
+			return false;
 		}
+		imap_command_submit(command);
 	}
+	return true;
 }
 
 static void become_ready(struct imap_session *session)
@@ -322,8 +337,7 @@ static void become_ready(struct imap_session *session)
 	session->ready_at_ms = session->timers->now_ms;
 	session->is_idle_due = false;
 	imap_session_start_turn(session);
-	settle(session);
-	if (session->events->ready) {
+	if (settle(session) && session->events->ready) {
 		session->events->ready(session->ctx);
 	}
 }

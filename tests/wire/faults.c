@@ -117,7 +117,7 @@ static bool was_refused(const struct mirror_memory *memory)
 	for (size_t i = 0; i < memory->n_answers; i++) {
 		struct span command = span_make(memory->answers[i].command, memory->answers[i].command_len);
 		bool is_login = span_starts_with(command, "AUTHENTICATE ") || span_starts_with(command, "LOGIN ");
-		if (is_login && span_find(span_of(memory->answers[i].text), SPAN_LIT("\x01 OK")) < 0) {
+		if (is_login && span_find(span_of(memory->answers[i].text), SPAN_LIT(MIRROR_TAG " OK")) < 0) {
 			return true;
 		}
 	}

@@ -7,7 +7,6 @@
 #include "tests/wire/script.h"
 
 #define MAX_BYTES (64 * GP_MIB)
-#define TAG '\x01' /* in an answer that was learned */
 
 static void must(enum gp_status status)
 {
@@ -120,7 +119,7 @@ static void put_answer(struct gp_buffer *out, struct span answer, struct span fr
 
 static void learn(struct mirror_memory *memory, const struct mirror_command *command, struct span answer)
 {
-	static const char mark[] = {TAG};
+	static const char mark[] = MIRROR_TAG;
 	struct gp_buffer text;
 
 	gp_buffer_init(&text, MAX_BYTES);
@@ -280,7 +279,7 @@ static void feed_text(struct mirror *mirror, size_t index, const char *text)
 	feed(mirror, index, span_of(text));
 }
 
-static const char not_in_this_play[] = "\x01 NO [UNAVAILABLE] not in this play\r\n";
+static const char not_in_this_play[] = MIRROR_TAG " NO [UNAVAILABLE] not in this play\r\n";
 
 static const char *own_answer(struct mirror *mirror, const struct mirror_connection *connection,
 			      const struct mirror_command *command)
@@ -289,29 +288,30 @@ static const char *own_answer(struct mirror *mirror, const struct mirror_connect
 	struct span text = span_make(command->text, command->text_len);
 
 	if (connection->is_fresh && (span_starts_with(text, "EXAMINE ") || span_starts_with(text, "SELECT "))) {
-		return "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 8] next\r\n\x01 OK done\r\n";
+		return "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 8] next\r\n" MIRROR_TAG
+		       " OK done\r\n";
 	}
 	if (connection->is_fresh && span_equal_text(text, "UID FETCH 7 (UID FLAGS)")) {
-		return "* 1 FETCH (UID 7 FLAGS (\\Seen))\r\n\x01 OK done\r\n";
+		return "* 1 FETCH (UID 7 FLAGS (\\Seen))\r\n" MIRROR_TAG " OK done\r\n";
 	}
 	if (mirror->is_kind && span_equal_text(text, "STARTTLS")) {
-		return "\x01 OK begin\r\n";
+		return MIRROR_TAG " OK begin\r\n";
 	}
 	if (known(mirror, command, 0) && !mirror->is_kind) {
 		return NULL;
 	}
 	if (span_starts_with(text, "AUTHENTICATE PLAIN ") || span_starts_with(text, "LOGIN ")) {
-		return "\x01 OK in\r\n";
+		return MIRROR_TAG " OK in\r\n";
 	}
 	if (span_equal_text(text, "CAPABILITY")) {
-		return "* CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN SASL-IR\r\n\x01 OK done\r\n";
+		return "* CAPABILITY IMAP4rev1 LITERAL+ AUTH=PLAIN SASL-IR\r\n" MIRROR_TAG " OK done\r\n";
 	}
 	if (span_equal_text(text, "LOGOUT")) {
-		return "* BYE\r\n\x01 OK done\r\n";
+		return "* BYE\r\n" MIRROR_TAG " OK done\r\n";
 	}
 	for (size_t i = 0; i < sizeof agreed / sizeof agreed[0]; i++) {
 		if (span_starts_with(text, agreed[i])) {
-			return "\x01 OK done\r\n";
+			return MIRROR_TAG " OK done\r\n";
 		}
 	}
 	return not_in_this_play;
@@ -332,7 +332,7 @@ static bool is_outdated(struct mirror *mirror, const struct mirror_command *comm
 
 static void answer(struct mirror *mirror, size_t index, const struct mirror_command *command)
 {
-	static const char mark[] = {TAG};
+	static const char mark[] = MIRROR_TAG;
 	const char *own = own_answer(mirror, &mirror->connections[index], command);
 	const size_t *n_used = uses(mirror, command);
 	const struct mirror_answer *learned = own ? NULL : known(mirror, command, n_used ? *n_used : 0);

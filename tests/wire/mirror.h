@@ -13,6 +13,7 @@
 
 #include "tests/wire/world.h"
 
+#define MIRROR_TAG "\x1A"    /* in an answer that was learned; no script has this byte */
 #define MIRROR_FRESH "Fresh" /* a mailbox with one message, UID 7 */
 
 struct mirror_answer {

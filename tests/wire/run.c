@@ -564,6 +564,9 @@ static void client_sends(struct run *run, size_t number, const char *text)
 	if (n_taken != len) {
 		check_fail(SPAN_NIL, SPAN_NIL, "of %zu bytes %zu were wanted", len, n_taken);
 	}
+	if (!exchange->is_upload_begun && !exchange->is_replied) {
+		check_fail(SPAN_NIL, SPAN_NIL, "the body is not wanted yet");
+	}
 	request->n_sent += n_taken;
 	if (request->n_sent == exchange->blocks[2].len) {
 		fake_exchange_end_upload(exchange);

@@ -22,6 +22,15 @@ static bool no_random(void *to, size_t len)
 	return true;
 }
 
+/* Who is cut off comes back after any time up to a second: here, always after the same. */
+int RAND_bytes(unsigned char *to, int len);
+
+int RAND_bytes(unsigned char *to, int len)
+{
+	memset(to, 0x55, (size_t)len);
+	return 1;
+}
+
 static const struct world *clock_of; /* app->now_us has no context */
 
 static uint64_t now_us(void)
