@@ -43,6 +43,8 @@ def program(server: ImapServer, start_gateway: StartGateway) -> Gateway:
 def imap_client(server: ImapServer, mailbox: str | None = None) -> Iterator[imaplib.IMAP4]:
     connection = imaplib.IMAP4(server.host, server.imap_port)
     connection.login("alice", PASSWORD)
+    if server.settles_late:
+        connection.select("INBOX")
     if mailbox:
         connection.create(mailbox)
         connection.append(mailbox, "", "", MESSAGE)
