@@ -19,7 +19,8 @@
 /* Longer than any request may take: the deadlines of several tries, and the longest wait. */
 #define PATIENCE_S 700
 #define MAX_TURNS 100000
-#define MAX_FAILURES 5 /* of one case: enough to see what is wrong */
+#define MAX_MOMENTS 10000 /* of one kind and case */
+#define MAX_FAILURES 5    /* of one case: enough to see what is wrong */
 
 /* How a request ended in the undisturbed case. */
 struct outcome {
@@ -536,12 +537,14 @@ static bool is_for_every_moment(const char *name)
 	return is_found;
 }
 
-/* The distance from one moment to the next. */
+/* The distance from one moment to the next. `sample` 0: all, as far as they are not the octets of a body that is as
+ * long as this. */
 static size_t step_of(const struct original *original, enum fault_kind kind, size_t sample)
 {
 	size_t n = original->counts[kind];
+	size_t most = sample == 0 ? MAX_MOMENTS : sample;
 
-	return sample == 0 || n <= sample ? 1 : n / sample;
+	return n <= most ? 1 : n / most;
 }
 
 /* The moment after `n`; the first one, and the way to the next, are another for each case. */
