@@ -266,7 +266,8 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	struct list_call *self = of(step->call);
 	struct span name = response->type == IMAP_RESPONSE_STATUS ? response->status.mailbox : response->list.mailbox;
 
-	if (self->base.error.status != GP_OK || name.len == 0) {
+	/* A name with a NUL is none (RFC 3501 section 9), and would be two: with it, and as text. */
+	if (self->base.error.status != GP_OK || name.len == 0 || span_find_char(name, '\0') >= 0) {
 		return;
 	}
 	if (response->type == IMAP_RESPONSE_LIST) {

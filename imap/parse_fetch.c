@@ -416,7 +416,7 @@ void imap_parse_fetch(struct imap_parse *parse, uint32_t number, bool is_uid)
 	struct fetch_reader reader = {.parse = parse, .lexer = &parse->lexer, .row = &parse->response.fetch};
 	struct imap_lexer *lexer = reader.lexer;
 
-	if (is_uid) {
+	if (is_uid && number > 0) {
 		reader.row->uid = number;
 		reader.row->items = IMAP_ITEM_UID;
 	} else {

@@ -270,10 +270,19 @@ static void on_namespace(void *ctx, const struct imap_response *response)
 		const struct imap_namespace *space = &response->namespaces[i];
 		struct gp_buffer prefix;
 		gp_buffer_init(&prefix, 4 * GP_KIB);
-		if (space->kind == IMAP_NS_PERSONAL && imap_utf7_decode(space->prefix, &prefix) == GP_OK) {
+		enum gp_status status = GP_OK;
+		if (space->kind == IMAP_NS_PERSONAL) {
+			status = imap_utf7_decode(space->prefix, &prefix);
+		}
+		if (space->kind == IMAP_NS_PERSONAL && status == GP_OK) {
 			session->personal_prefix = gp_buffer_take(&prefix, NULL);
+			status = session->personal_prefix ? GP_OK : GP_NO_MEMORY;
 		}
 		gp_buffer_deinit(&prefix);
+		if (status == GP_NO_MEMORY) {
+			imap_session_fail(session, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+			return;
+		}
 	}
 }
 

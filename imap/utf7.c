@@ -77,7 +77,7 @@ enum gp_status imap_utf7_encode(struct span utf8, struct gp_buffer *out)
 	enum gp_status status = GP_OK;
 	size_t start = out->len;
 
-	if (!utf8_is_valid(utf8)) {
+	if (!utf8_is_valid(utf8) || span_find_char(utf8, '\0') >= 0) {
 		return GP_INVALID;
 	}
 	while (utf8.len > 0 && status == GP_OK) {

@@ -27,7 +27,7 @@ int RAND_bytes(unsigned char *to, int len);
 
 int RAND_bytes(unsigned char *to, int len)
 {
-	memset(to, 0x55, (size_t)len);
+	memset(to, 0x61, (size_t)len);
 	return 1;
 }
 

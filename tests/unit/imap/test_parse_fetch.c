@@ -23,6 +23,7 @@ static const struct parser_case cases[] = {
 	CASE("a list too many", "* 1 FETCH ((UID 7 FLAGS (a)))\r\n", "FETCH 1 uid=7 UID FLAGS flags=[a]\n"),
 	CASE("no end", "* 1 FETCH (UID 7 FLAGS (a\r\n", "FETCH 1 uid=7 UID\n"),
 	CASE("UIDFETCH", "* 7 UIDFETCH (FLAGS ())\r\n", "FETCH 0 uid=7 UID FLAGS flags=[]\n"),
+	CASE("UIDFETCH of none", "* 0 UIDFETCH (FLAGS ())\r\n", "FETCH 0 uid=0 FLAGS flags=[]\n"),
 	CASE("odd flags", "* 1 FETCH (FLAGS (] [ + \\* NIL (x (y)) a[b]) UID 7)\r\n",
 	     "FETCH 1 uid=7 UID FLAGS flags=[]|[|+|\\*|a[b]]\n"),
 	CASE("NIL for flags", "* 1 FETCH (FLAGS NIL UID 7)\r\n", "FETCH 1 uid=7 UID FLAGS flags=[]\n"),
