@@ -136,6 +136,9 @@ static bool is_steady(const struct script_case *test, const struct mirror_memory
 		return false;
 	}
 	for (size_t i = 0; i < memory->n_answers; i++) {
+		if (strcmp(memory->answers[i].command, "NOOP") == 0 && strstr(memory->answers[i].text, "UIDVALIDITY")) {
+			return false; /* it tells of another mailbox than was selected */
+		}
 		for (size_t k = 0; k < i; k++) {
 			const struct mirror_answer *a = &memory->answers[i], *b = &memory->answers[k];
 			if (strcmp(a->command, b->command) == 0 && strcmp(a->text, b->text) != 0) {
