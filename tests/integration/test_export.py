@@ -433,5 +433,5 @@ def test_memory_stays_flat(start_gateway: StartGateway, release_binary: Path, se
         assert len(re.findall(count, body, re.MULTILINE)) == n_messages
         grown = gateway.peak_rss_kib - before
         assert grown < limit_kib, f"{form}: {grown} KiB"
-        assert n_lists > (2 if server.is_slow_with_many else 10)
+        assert n_lists > (0 if server.is_slow_with_many else 10)
     client.close()
