@@ -262,27 +262,33 @@ static void learn_from_tagged(struct imap_session *session, const struct imap_re
 
 /* ---- after the login ---- */
 
+/* A prefix that is no modified UTF-7 is none. */
+static enum gp_status keep_prefix(struct imap_session *session, struct span raw)
+{
+	struct gp_buffer prefix;
+
+	gp_buffer_init(&prefix, 4 * GP_KIB);
+	enum gp_status status = imap_utf7_decode(raw, &prefix);
+	if (status == GP_OK) {
+		session->personal_prefix = gp_buffer_take(&prefix, NULL);
+		status = session->personal_prefix ? GP_OK : GP_NO_MEMORY;
+	}
+	gp_buffer_deinit(&prefix);
+	return status;
+}
+
 static void on_namespace(void *ctx, const struct imap_response *response)
 {
 	struct imap_session *session = ctx;
+	enum gp_status status = GP_OK;
 
-	for (size_t i = 0; i < response->n_namespaces && !session->personal_prefix; i++) {
-		const struct imap_namespace *space = &response->namespaces[i];
-		struct gp_buffer prefix;
-		gp_buffer_init(&prefix, 4 * GP_KIB);
-		enum gp_status status = GP_OK;
-		if (space->kind == IMAP_NS_PERSONAL) {
-			status = imap_utf7_decode(space->prefix, &prefix);
+	for (size_t i = 0; i < response->n_namespaces && !session->personal_prefix && status != GP_NO_MEMORY; i++) {
+		if (response->namespaces[i].kind == IMAP_NS_PERSONAL) {
+			status = keep_prefix(session, response->namespaces[i].prefix);
 		}
-		if (space->kind == IMAP_NS_PERSONAL && status == GP_OK) {
-			session->personal_prefix = gp_buffer_take(&prefix, NULL);
-			status = session->personal_prefix ? GP_OK : GP_NO_MEMORY;
-		}
-		gp_buffer_deinit(&prefix);
-		if (status == GP_NO_MEMORY) {
-			imap_session_fail(session, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
-			return;
-		}
+	}
+	if (status == GP_NO_MEMORY) {
+		imap_session_fail(session, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
 	}
 }
 
