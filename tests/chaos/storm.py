@@ -90,13 +90,16 @@ def run_storm(
         for name in SHARED:
             if name not in ("INBOX", "Trash"):
                 oracle.client.create(f'"{name}"')
+            # Dovecot makes INBOX and Trash when they are first opened, and panics when two sessions do that at once.
+            oracle.content(name)
         program = Program(binary, dovecot)
         try:
             return _run(program, dovecot, oracle, Budget(n_operations), n_operations, n_kills, seed_number, with_mailboxes, say)
         except BaseException as error:
             program.gateway.kill()
-            if isinstance(error, Exception) and "Corrupted" in dovecot.log():
-                raise ServerBroke("Dovecot's own indexes broke: " + re.findall("Error: (.*Corrupted.*)", dovecot.log())[0]) from error
+            broken = re.search("Error: .*Corrupted.*|Panic: .*", dovecot.log())
+            if isinstance(error, Exception) and broken:
+                raise ServerBroke(f"Dovecot broke: {broken[0]}") from error
             print(program.gateway.log[-3000:])
             print("\n".join(line for line in dovecot.log().splitlines() if re.search("Error|Warning|Panic|Fatal", line))[-3000:])
             if RAWLOG:
