@@ -92,7 +92,7 @@ struct api_feed {
 	bool is_list_due;
 	bool is_away;                  /* the watch is down: nothing is asked until it is up */
 	struct imap_lease *list_lease; /* own */
-	struct imap_call *list_call;   /* own */
+	struct imap_call *list_call;   /* own: NOOP or LIST */
 	struct gp_timer list_retry;
 	struct gp_timer list_again; /* after the watch said that the list is another one */
 	unsigned n_list_failures;

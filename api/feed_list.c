@@ -351,6 +351,40 @@ static void on_list(void *ctx, const struct gp_error *error, const struct imap_m
 	feed_soon(feed);
 }
 
+static void list_failed_for_memory(struct api_feed *feed)
+{
+	const struct gp_error error = {.status = GP_NO_MEMORY, .text = "out of memory"};
+
+	list_failed(feed, &error);
+}
+
+static void ask(struct api_feed *feed)
+{
+	struct imap_session *session = imap_lease_session(feed->list_lease);
+	const struct imap_list_spec spec = {.pattern = SPAN_LIT("*"),
+					    .with_status = true,
+					    .status_items = api_mailbox_status_items(),
+					    .with_my_rights = imap_session_can(session, IMAP_CAP_ACL)};
+
+	feed->list_call = imap_list_start(session, &spec, on_list, feed);
+	if (!feed->list_call) {
+		list_failed_for_memory(feed);
+	}
+}
+
+static void on_fresh(void *ctx, const struct gp_error *error)
+{
+	struct api_feed *feed = ctx;
+
+	feed->list_call = NULL;
+	if (error) {
+		list_failed(feed, error);
+	} else {
+		ask(feed);
+	}
+}
+
+/* What is missed is found by what STATUS says of each: an old view would hide it for ever. */
 static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error *error)
 {
 	struct api_feed *feed = ctx;
@@ -358,17 +392,13 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 	if (error) {
 		feed->list_lease = NULL;
 		list_failed(feed, error);
-		return;
-	}
-	struct imap_session *session = imap_lease_session(lease);
-	const struct imap_list_spec spec = {.pattern = SPAN_LIT("*"),
-					    .with_status = true,
-					    .status_items = api_mailbox_status_items(),
-					    .with_my_rights = imap_session_can(session, IMAP_CAP_ACL)};
-	feed->list_call = imap_list_start(session, &spec, on_list, feed);
-	if (!feed->list_call) {
-		const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
-		list_failed(feed, &no_memory);
+	} else if (imap_lease_is_fresh(lease)) {
+		ask(feed);
+	} else {
+		feed->list_call = imap_noop_start(imap_lease_session(lease), on_fresh, feed);
+		if (!feed->list_call) {
+			list_failed_for_memory(feed);
+		}
 	}
 }
 

@@ -385,7 +385,7 @@ static void freshen(struct api_job *job)
 	/* What is uploaded reads nothing, nor does what only names its mailbox. */
 	bool reads_nothing = place_of(job).is_alone || (job->spec.is_named_only && !job->is_moved);
 
-	if (reads_nothing || !api_job_selected(job)->mailbox || imap_lease_is_fresh(job->lease)) {
+	if (reads_nothing || imap_lease_is_fresh(job->lease)) {
 		run(job);
 		return;
 	}

@@ -636,7 +636,7 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
 
 bool imap_lease_is_fresh(const struct imap_lease *lease)
 {
-	return lease->is_fresh;
+	return lease->is_fresh || !imap_session_selected(lease->session->session)->mailbox;
 }
 
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease)

@@ -92,8 +92,10 @@ struct imap_session *imap_lease_session(const struct imap_lease *lease);
 const struct imap_credential *imap_lease_credential(const struct imap_lease *lease);
 /* A bulk lease whose holder cannot go on now (true), or can again. */
 void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled);
-/* True when the mailbox was selected for this very lease, or in its turn of the loop, so
- * that its state is the server's of this moment; else a NOOP brings it up to date. */
+/* Of a granted lease: true when the session has no mailbox selected, or selected it for this
+ * very lease or in its turn of the loop, so that its state is the server's of this moment.
+ * Else a NOOP brings it up to date: servers answer STATUS of the selected mailbox from the
+ * session's own view of it (RFC 9051 section 6.3.11 advises against asking). */
 bool imap_lease_is_fresh(const struct imap_lease *lease);
 /* How long it waited for a session to be free, not counting connecting and selecting. */
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease);

@@ -69,7 +69,7 @@ struct watch_name {
 /* STATUS of all that is not told. */
 struct watch_round {
 	struct imap_lease *lease; /* own: WATCH_BY_POLLING */
-	struct imap_call *list;   /* own, while it runs */
+	struct imap_call *call;   /* own: NOOP or LIST, while it runs */
 	size_t n_asked;           /* names whose STATUS runs */
 	bool is_running;
 	bool has_baseline; /* `entries` are of an earlier round */

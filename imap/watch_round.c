@@ -159,7 +159,7 @@ static void on_listed(void *ctx, const struct gp_error *error, const struct imap
 {
 	struct imap_watch *watch = ctx;
 
-	watch->round.list = NULL;
+	watch->round.call = NULL;
 	if (error) {
 		watch_fail(watch, error);
 		return;
@@ -232,9 +232,21 @@ static void ask(struct imap_watch *watch, struct imap_session *session)
 		ask_names(watch, session);
 		return;
 	}
-	watch->round.list = imap_list_start(session, &all, on_listed, watch);
-	if (!watch->round.list) {
+	watch->round.call = imap_list_start(session, &all, on_listed, watch);
+	if (!watch->round.call) {
 		watch_fail_with(watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+	}
+}
+
+static void on_fresh(void *ctx, const struct gp_error *error)
+{
+	struct imap_watch *watch = ctx;
+
+	watch->round.call = NULL;
+	if (error) {
+		watch_fail(watch, error);
+	} else {
+		ask(watch, imap_lease_session(watch->round.lease));
 	}
 }
 
@@ -245,8 +257,13 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 	if (error) {
 		watch->round.lease = NULL;
 		watch_fail(watch, error);
-	} else {
+	} else if (imap_lease_is_fresh(lease)) {
 		ask(watch, imap_lease_session(lease));
+	} else {
+		watch->round.call = imap_noop_start(imap_lease_session(lease), on_fresh, watch);
+		if (!watch->round.call) {
+			watch_fail_with(watch, GP_NO_MEMORY, gp_status_text(GP_NO_MEMORY));
+		}
 	}
 }
 
@@ -291,7 +308,7 @@ void watch_round_reset(struct imap_watch *watch)
 {
 	struct watch_round *round = &watch->round;
 
-	imap_call_cancel(&round->list);
+	imap_call_cancel(&round->call);
 	for (size_t i = 0; i < watch->n_names; i++) {
 		imap_call_cancel(&watch->names[i].ask);
 	}

@@ -197,6 +197,21 @@ def test_who_comes_back_is_told_before_ready(server: ImapServer, program: Gatewa
             last_id = again.last_id
 
 
+def test_what_another_request_has_open_is_not_missed(server: ImapServer, start_gateway: StartGateway) -> None:
+    """Of the mailbox that a session has open STATUS tells what the session has been told, which is old."""
+    mailbox = new_mailbox(server)
+    program = start_gateway(*tls_options(server), "--imap-sessions-per-account", "1")
+    client = program.client("alice", PASSWORD)
+    with imap_client(server, mailbox) as imap:
+        with open_stream(program) as stream:
+            stream.ready()
+        assert client.get(f"/mailboxes/{quote(mailbox)}/messages").status == 200
+        imap.append(mailbox, "", "", MESSAGE)
+        with open_stream(program, last_id=stream.last_id) as again:
+            again.ready()
+            assert again.wait_for("created", mailbox).data["uids"] == [3]
+
+
 def test_reset(server: ImapServer, start_gateway: StartGateway) -> None:
     mailbox = new_mailbox(server)
     with imap_client(server, mailbox) as imap:

@@ -421,6 +421,40 @@ static void test_cap_of_one(void **state)
 	finish();
 }
 
+/* STATUS of what the only session has open tells of an old view: a NOOP brings it up to date. */
+static void test_cap_of_one_that_has_a_mailbox(void **state)
+{
+	(void)state;
+	struct probe probe;
+
+	begin(1, 100);
+	start(&probe, "INBOX");
+	fake_log_in(at(0), "IMAP4rev1");
+	fake_expect(at(0), "EXAMINE INBOX");
+	fake_reply(at(0), "* 1 EXISTS\r\n$ OK [READ-ONLY] done\r\n");
+	assert_true(is_granted(&probe));
+	end(&probe);
+	watch_mailboxes("INBOX", NULL, NULL);
+	fake_expect(at(0), "NOOP");
+	fake_expect_nothing(at(0));
+	fake_reply(at(0), "$ OK\r\n");
+	fake_expect(at(0), "STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)");
+	fake_reply(at(0), "* STATUS INBOX (MESSAGES 1)\r\n$ OK\r\n");
+	expect_told("up;");
+	fake_turn(net, GP_WATCH_POLL_MS);
+	fake_expect(at(0), "NOOP");
+	fake_reply(at(0), "* 2 EXISTS\r\n$ OK\r\n");
+	fake_expect(at(0), "STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)");
+	fake_reply(at(0), "* STATUS INBOX (MESSAGES 2)\r\n$ OK\r\n");
+	expect_told("INBOX m=2 n=0 h=0;");
+	fake_turn(net, GP_WATCH_POLL_MS);
+	fake_expect(at(0), "NOOP");
+	fake_end(at(0), GP_LOST, "gone");
+	expect_told("down LOST;");
+	stop_watch();
+	finish();
+}
+
 /* A session that served a request has its mailbox open, and NOTIFY tells of all but that. */
 static void test_session_with_a_mailbox(void **state)
 {
@@ -497,6 +531,8 @@ static void test_pool_is_full(void **state)
 	assert_true(is_waiting(&other));
 	/* the watch asks for another one, which it does not get; it polls beside the request */
 	log_out(0);
+	fake_expect(at(1), "NOOP");
+	answer(1);
 	list_round(1, 1);
 	expect_told("up;");
 	assert_int_equal(fake_n_opened(net), 3);
@@ -664,6 +700,7 @@ int main(void)
 		cmocka_unit_test(test_credential_refused),
 		cmocka_unit_test(test_many_come_back),
 		cmocka_unit_test(test_cap_of_one),
+		cmocka_unit_test(test_cap_of_one_that_has_a_mailbox),
 		cmocka_unit_test(test_session_with_a_mailbox),
 		cmocka_unit_test(test_at_most_all_but_one),
 		cmocka_unit_test(test_pool_is_full),
