@@ -21,6 +21,11 @@
 #define SMALL_WINDOW 8192 /* of connections that will be reset: the answer is not in the socket's buffer at once */
 #define GRACE_MS 3000     /* after a password changed */
 #define OLD_MS 20000      /* so long the old one is tried, too */
+/* What the gateway's throttle forgives: wrong passwords of an account at first, and then one in
+ * each interval. The clients come from several addresses, as those of real users do. */
+#define WRONG_BURST 6
+#define WRONG_MS 60000
+#define N_ADDRESSES 8
 
 enum kind {
 	KIND_LIST,
@@ -200,7 +205,7 @@ static void write_target(struct client *self)
 
 static enum password any_password(const struct account *account)
 {
-	if (load.is_races) {
+	if (load.is_races || account->n_refused >= WRONG_BURST + (now_ms() - load.began_at_ms) / WRONG_MS) {
 		return PASSWORD_RIGHT;
 	}
 	if (account->changed_at_ms != 0 && now_ms() - account->changed_at_ms < OLD_MS && chance(4) == 0) {
@@ -308,6 +313,7 @@ static void note_outcome(struct client *self, const struct expectation *expectat
 	load.counts.n_404 += status == 404;
 	load.counts.n_410 += status == 410;
 	load.counts.n_401 += status == 401;
+	self->account->n_refused += status == 401;
 	if (status < 300 && (self->password == PASSWORD_WRONG || self->password == PASSWORD_ANOTHERS)) {
 		load.counts.foreign++;
 		report_wrong(expectation, "a wrong password was served", self->bytes, self->len);
@@ -386,8 +392,12 @@ static void complete(struct client *self, const char *body, size_t len)
 {
 	const struct expectation expectation = expectation_of(self, true);
 
-	load.counts.responses++;
-	note_outcome(self, &expectation);
+	if (self->status == 429) {
+		load.counts.n_429++;
+	} else {
+		load.counts.responses++;
+		note_outcome(self, &expectation);
+	}
 	check(self, body, len, true);
 	self->is_busy = false;
 	if (self->closes) {
@@ -552,15 +562,22 @@ static void open_connection(struct client *self)
 {
 	struct sockaddr_in gateway = {.sin_family = AF_INET, .sin_port = htons(load.gateway_port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_in from = {.sin_family = AF_INET};
 	int on = 1, window = SMALL_WINDOW;
 
 	inet_pton(AF_INET, "127.0.0.1", &gateway.sin_addr);
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)((size_t)(self - clients) % N_ADDRESSES));
 	if (fd < 0) {
 		die("no socket");
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (chance(3) == 0) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
+	}
+	/* the port is chosen by connect(), which has more to choose from */
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+	if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) {
+		die("no address of its own");
 	}
 	if (connect(fd, (struct sockaddr *)&gateway, sizeof gateway) != 0 && errno != EINPROGRESS) {
 		die("the gateway");
@@ -585,6 +602,7 @@ static void next_request(struct client *self)
 
 void clients_start(void)
 {
+	load.began_at_ms = now_ms();
 	clients = calloc(load.n_connections, sizeof *clients);
 	if (!clients) {
 		die("no memory");

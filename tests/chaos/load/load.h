@@ -40,6 +40,7 @@ struct account {
 	char user[64], secret[16]; /* `secret` is in each of its canaries */
 	char password[64], old_password[64];
 	uint64_t changed_at_ms; /* 0: never */
+	unsigned n_refused;     /* wrong passwords, 401 */
 	struct mailbox mailboxes[MAX_MAILBOXES];
 	size_t n_mailboxes;
 };
@@ -48,6 +49,7 @@ struct counts {
 	uint64_t responses, fetches, cancels, resets, ends, unauthorized, refused, foreign, wrong, broken_off, events;
 	uint64_t statuses[6]; /* by their first digit */
 	uint64_t n_404, n_410, n_401;
+	uint64_t n_429; /* not among the responses: nothing was asked of anybody's mail */
 };
 
 struct load {
@@ -59,7 +61,7 @@ struct load {
 	uint64_t goal_responses, goal_fetches, cancels_per_mille, resets_per_mille;
 	struct counts counts;
 	int epoll;
-	uint64_t random;
+	uint64_t random, began_at_ms;
 	bool is_over;
 	const char *dump; /* borrow: a folder, or NULL */
 };

@@ -203,10 +203,10 @@ static void report(void)
 	printf("responses %" PRIu64 " fetches %" PRIu64 " cancels %" PRIu64 " resets %" PRIu64 " ends %" PRIu64
 	       " foreign %" PRIu64 " wrong %" PRIu64 " unauthorized %" PRIu64 " broken-off %" PRIu64
 	       " event-streams %" PRIu64 " 2xx %" PRIu64 " 4xx %" PRIu64 " 401 %" PRIu64 " 404 %" PRIu64 " 410 %" PRIu64
-	       " 5xx %" PRIu64 " defects %" PRIu64 "\n",
+	       " 429 %" PRIu64 " 5xx %" PRIu64 " defects %" PRIu64 "\n",
 	       c->responses, c->fetches, c->cancels, c->resets, c->ends, c->foreign, c->wrong, c->unauthorized,
-	       c->broken_off, c->events, c->statuses[2], c->statuses[4], c->n_401, c->n_404, c->n_410, c->statuses[5],
-	       c->refused);
+	       c->broken_off, c->events, c->statuses[2], c->statuses[4], c->n_401, c->n_404, c->n_410, c->n_429,
+	       c->statuses[5], c->refused);
 	fflush(stdout);
 }
 
