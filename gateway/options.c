@@ -57,7 +57,7 @@ static const struct definition definitions[] = {
 	{"imap-idle-timeout", KIND_SECONDS, AT(imap_idle_timeout_ms), 1, 86400, "300", "SECONDS",
 	 "log an unused IMAP session out after this time"},
 	{"imap-connect-timeout", KIND_SECONDS, AT(imap_connect_timeout_ms), 1, 3600, "10", "SECONDS",
-	 "for name, TCP and TLS together"},
+	 "for name, TCP, TLS and login together"},
 	{"request-timeout", KIND_SECONDS, AT(request_timeout_ms), 1, 86400, "60", "SECONDS",
 	 "504 when the IMAP server has not answered by then"},
 	{"max-body", KIND_BYTES, AT(max_body), 1, (uint64_t)4 * 1024 * GP_MIB, "50MiB", "BYTES",
