@@ -26,9 +26,10 @@ struct imap_call *imap_noop_start(struct imap_session *session, imap_done_fn don
  * sent then, and never before the server's "+". GP_UNSUPPORTED where it is not offered. */
 struct imap_call *imap_idle_start(struct imap_session *session, imap_done_fn done, void *ctx);
 
-/* NOTIFY SET STATUS (RFC 5465) for what happens to all mailboxes of the personal namespace
- * that are not selected: told by the session's event `untagged`, as STATUS and LIST,
- * from now on. First comes a STATUS of each. GP_UNSUPPORTED where it is not offered. */
+/* NOTIFY SET STATUS (RFC 5465) for what happens to all mailboxes, of the personal namespaces
+ * and of the others that NAMESPACE tells of, that are not selected: told by the session's
+ * event `untagged`, as STATUS and LIST, from now on. First comes a STATUS of each.
+ * GP_UNSUPPORTED where it is not offered. */
 struct imap_call *imap_notify_start(struct imap_session *session, imap_done_fn done, void *ctx);
 
 /* SELECT or EXAMINE (with CONDSTORE where offered). For the pool. NO becomes

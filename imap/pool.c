@@ -636,7 +636,10 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
 
 bool imap_lease_is_fresh(const struct imap_lease *lease)
 {
-	return lease->is_fresh || !imap_session_selected(lease->session->session)->mailbox;
+	const struct pool_session *session = lease->session;
+
+	/* Under a SELECT that is on its way the server may have the mailbox open already. */
+	return lease->is_fresh || (!session->select && !imap_session_selected(session->session)->mailbox);
 }
 
 uint64_t imap_lease_queue_ms(const struct imap_lease *lease)

@@ -26,7 +26,7 @@ struct imap_watch;
 
 struct imap_watch_spec {
 	struct imap_credential *credential; /* a reference is taken */
-	bool is_all;                        /* all mailboxes of the personal namespace, else: */
+	bool is_all;                        /* all mailboxes, else: */
 	const struct span *mailboxes;       /* UTF-8, copied */
 	size_t n_mailboxes;
 };
