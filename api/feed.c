@@ -48,6 +48,7 @@ static void retry_due(struct gp_timer *timer)
 {
 	struct feed_mailbox *mailbox = timer->ctx;
 
+	mailbox->is_refused = false;
 	feed_soon(mailbox->feed);
 }
 
@@ -125,6 +126,11 @@ static void forget_mailboxes(struct api_feed *feed)
 bool feed_is_tracked(const struct api_feed *feed, const struct feed_mailbox *mailbox)
 {
 	return feed->n_all > 0 || mailbox->n_named > 0;
+}
+
+const struct api_state *feed_told_state(const struct feed_mailbox *mailbox)
+{
+	return mailbox->due == FEED_DUE_RESET ? NULL : &mailbox->state;
 }
 
 void feed_set_state(struct feed_mailbox *mailbox, struct api_state *state)
@@ -314,13 +320,6 @@ static int compare_changed(const void *a, const void *b)
 	return (left->changed_at < right->changed_at) - (left->changed_at > right->changed_at);
 }
 
-static const struct api_state *state_for(const struct api_listener *stream, const struct feed_mailbox *mailbox)
-{
-	const struct feed_catch *catch = feed_find_catch(stream, mailbox);
-
-	return catch ? &catch->since : &mailbox->state;
-}
-
 const struct imap_credential *api_listener_credential(const struct api_listener *stream)
 {
 	return stream->credential;
@@ -338,7 +337,8 @@ enum gp_status api_listener_write_id(const struct api_listener *stream, struct g
 	}
 	for (size_t i = 0; i < feed->n_mailboxes; i++) {
 		struct feed_mailbox *mailbox = feed->mailboxes[i];
-		if (mailbox->is_listed && feed_stream_sees(stream, mailbox)) {
+		/* also one that was named and is gone: it may come again */
+		if (feed_stream_sees(stream, mailbox) && (mailbox->is_listed || !stream->is_all)) {
 			seen[n++] = mailbox;
 		}
 	}
@@ -349,7 +349,7 @@ enum gp_status api_listener_write_id(const struct api_listener *stream, struct g
 		const struct feed_catch *catch = feed_find_catch(stream, seen[i]);
 		/* one that is not known yet has no entry, and is read anew by who comes back */
 		if (!catch || catch->since.kind != API_STATE_NONE) {
-			api_event_id_add(&writer, seen[i]->hash, state_for(stream, seen[i]));
+			api_event_id_add(&writer, seen[i]->hash, catch ? &catch->since : feed_told_state(seen[i]));
 		}
 	}
 	free(seen);
@@ -426,6 +426,7 @@ void feed_changed(struct api_feed *feed, struct span name, const struct imap_sta
 		feed->is_list_due = true;
 	} else if (!is_known(mailbox, status)) {
 		mailbox->is_dirty = true;
+		mailbox->is_refused = false;
 		gp_timer_stop(&mailbox->retry);
 	}
 	feed_soon(feed);

@@ -19,11 +19,19 @@
 #define FEED_MAX_SYNCS 2
 #define FEED_RETRY_MS 1000 /* the first time; then twice as long each time */
 #define FEED_MAX_RETRY_MS 30000
+#define FEED_MAX_REFUSALS 8 /* in a row; then a mailbox waits for the next list, or for what the watch says */
 #define FEED_LIST_AGAIN_MS 1500
 #define FEED_MAX_BATCH GP_MAX_JSON_REPLY
 
 struct api_feed;
 struct feed_sync;
+
+/* What streams are owed of a mailbox, and are told with its next state. */
+enum feed_due {
+	FEED_DUE_NOTHING,
+	FEED_DUE_MAILBOX, /* it is new */
+	FEED_DUE_RESET,   /* what happened to it nobody knows */
+};
 
 /* A mailbox, for as long as it is listed or a stream names it. */
 struct feed_mailbox {
@@ -40,9 +48,9 @@ struct feed_mailbox {
 	uint64_t changed_at;    /* feed->clock */
 	bool is_dirty;          /* it is to be synced */
 	bool is_refused;        /* the server does not open it: it has no state */
-	bool is_reset_due;      /* what happened to it while it was refused nobody knows */
+	enum feed_due due;
 	struct feed_sync *sync; /* own, while it runs */
-	struct gp_timer retry;
+	struct gp_timer retry;  /* of a sync that failed, or of what is refused */
 	unsigned n_failures;
 };
 
@@ -51,6 +59,7 @@ struct feed_catch {
 	struct feed_catch *next;      /* own */
 	struct feed_mailbox *mailbox; /* borrow */
 	struct api_state since;       /* own: where the stream is; NONE: wherever the mailbox is */
+	bool is_reset_due;            /* it is told to read it anew, once it is known where that is */
 	uint64_t number;              /* feed->clock when it came: for a moment that is later */
 };
 
@@ -111,6 +120,8 @@ bool feed_stream_sees(const struct api_listener *stream, const struct feed_mailb
 /* Somebody wants to be told of it. */
 bool feed_is_tracked(const struct api_feed *feed, const struct feed_mailbox *mailbox);
 struct feed_catch *feed_find_catch(const struct api_listener *stream, const struct feed_mailbox *mailbox);
+/* What streams that are up with it have been told of it; NULL: it is to be read anew. */
+const struct api_state *feed_told_state(const struct feed_mailbox *mailbox);
 /* The state moves; what it held is freed, `state` is left empty. */
 void feed_set_state(struct feed_mailbox *mailbox, struct api_state *state);
 /* To one stream, or to all that see the mailbox and are up with it; nothing when `text` is
@@ -136,6 +147,8 @@ void feed_list_stop(struct api_feed *feed);
 json_t *feed_mailbox_json(const struct feed_mailbox *mailbox);
 /* The `mailbox` event of it, as it is now; notes that it was told. */
 enum gp_status feed_write_mailbox(struct feed_mailbox *mailbox, struct gp_buffer *text) GP_MUST_USE;
+/* Tells all that see it what it is, and with `is_reset` that it is to be read anew. */
+void feed_tell_mailbox(struct feed_mailbox *mailbox, bool is_reset);
 
 /* ---- feed_sync.c ---- */
 

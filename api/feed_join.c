@@ -128,7 +128,7 @@ static bool has_state(const struct feed_mailbox *mailbox)
 	return mailbox->is_selectable && !mailbox->is_refused;
 }
 
-static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct api_state *since)
+static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct api_state *since, bool is_reset_due)
 {
 	struct feed_catch *catch = calloc(1, sizeof *catch);
 
@@ -138,6 +138,7 @@ static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct ap
 	}
 	catch->mailbox = mailbox;
 	catch->number = ++mailbox->feed->clock;
+	catch->is_reset_due = is_reset_due;
 	catch->since = *since;
 	api_state_init(since);
 	catch->next = join->stream->catches;
@@ -145,26 +146,29 @@ static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct ap
 	mailbox->is_dirty = true;
 }
 
-/* From wherever the mailbox is: at once where that is known. */
-static void begin_here(struct join *join, struct feed_mailbox *mailbox)
+/* From wherever the mailbox is, once that is known. False: it is, or never will be. */
+static bool begin_later(struct join *join, struct feed_mailbox *mailbox, bool is_reset_due)
 {
 	struct api_state none;
 
 	api_state_init(&none);
-	if (mailbox->state.kind == API_STATE_NONE && has_state(mailbox)) {
-		add_catch(join, mailbox, &none);
+	if (mailbox->state.kind != API_STATE_NONE || !has_state(mailbox)) {
+		return false;
 	}
+	add_catch(join, mailbox, &none, is_reset_due);
+	return true;
 }
 
+/* Who reads it anew before it is known where it goes on from would miss what comes between. */
 static void begin_anew(struct join *join, struct feed_mailbox *mailbox)
 {
-	if (join->status == GP_OK) {
-		join->status = feed_write_mailbox(mailbox, &join->text);
+	if (begin_later(join, mailbox, true)) {
+		return;
 	}
+	join->status = feed_write_mailbox(mailbox, &join->text);
 	if (join->status == GP_OK) {
 		join->status = api_event_reset(&join->text, span_of(mailbox->name));
 	}
-	begin_here(join, mailbox);
 }
 
 static void go_on(struct join *join, struct feed_mailbox *mailbox, struct api_event_id_entry *entry)
@@ -184,7 +188,7 @@ static void go_on(struct join *join, struct feed_mailbox *mailbox, struct api_ev
 	} else if (!api_state_is_equal(&since, &mailbox->state) || mailbox->is_dirty || mailbox->sync ||
 		   !join->stream->is_all) {
 		/* One that was named is looked at itself: a list's STATUS may be late. */
-		add_catch(join, mailbox, &since);
+		add_catch(join, mailbox, &since, false);
 	}
 	api_state_deinit(&since);
 }
@@ -199,7 +203,7 @@ static bool are_absent_unchanged(struct join *join)
 		const struct feed_mailbox *mailbox = feed->mailboxes[i];
 		if (mailbox->is_listed && feed_stream_sees(join->stream, mailbox) &&
 		    !api_event_id_find(&join->id, mailbox->hash)) {
-			digest = api_event_id_digest(digest, mailbox->hash, &mailbox->state);
+			digest = api_event_id_digest(digest, mailbox->hash, feed_told_state(mailbox));
 		}
 	}
 	return digest == join->id.digest;
@@ -232,7 +236,7 @@ static void place(struct join *join)
 		} else if (join->has_id && !is_absent_good) {
 			begin_anew(join, mailbox);
 		} else {
-			begin_here(join, mailbox);
+			(void)begin_later(join, mailbox, false);
 		}
 	}
 	/* Mailboxes that are gone, of which the names are not known any more. */

@@ -60,7 +60,7 @@ enum gp_status feed_write_mailbox(struct feed_mailbox *mailbox, struct gp_buffer
 
 /* ---- what is different ---- */
 
-static void tell_mailbox(struct feed_mailbox *mailbox, bool is_reset)
+void feed_tell_mailbox(struct feed_mailbox *mailbox, bool is_reset)
 {
 	struct gp_buffer text;
 
@@ -107,7 +107,9 @@ static void mailbox_gone(struct feed_mailbox *mailbox)
 	struct api_state none;
 
 	mailbox->is_listed = false;
-	mailbox->is_dirty = false;
+	mailbox->is_dirty = mailbox->is_refused = false;
+	mailbox->due = FEED_DUE_NOTHING;
+	mailbox->n_failures = 0;
 	if (mailbox->n_named > 0) {
 		hub_watch_anew(mailbox->feed->hub); /* to see it when it is made again */
 	}
@@ -154,13 +156,27 @@ static bool is_unchanged(const struct api_state *state, const struct imap_mailbo
 	       (state->kind == API_STATE_QRESYNC || imap_uidset_count(&state->uids) == status->messages);
 }
 
+/* At once where its state is known. Else with the sync that finds it: who reads the mailbox
+ * on being told would miss what comes between. */
+static void tell_new(struct feed_mailbox *mailbox)
+{
+	bool is_again = mailbox->n_named > 0;
+
+	if (mailbox->state.kind == API_STATE_NONE && mailbox->is_selectable) {
+		mailbox->due = is_again ? FEED_DUE_RESET : FEED_DUE_MAILBOX;
+	} else {
+		feed_tell_mailbox(mailbox, is_again);
+	}
+}
+
 static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *listed, bool was_listed)
 {
 	struct api_feed *feed = mailbox->feed;
 	struct api_state now = listed_state(feed, listed);
 	uint64_t told = mailbox->told;
 
-	mailbox->is_refused = false; /* tried anew */
+	/* tried anew, unless that is soon anyway */
+	mailbox->is_refused = mailbox->is_refused && gp_timer_is_running(&mailbox->retry);
 	if (listed->has_status && (listed->status.items & IMAP_STATUS_UIDVALIDITY) != 0) {
 		if (mailbox->uidvalidity != 0 && mailbox->uidvalidity != listed->status.uidvalidity) {
 			/* another mailbox of this name: a session of the watch may have the old one open */
@@ -171,17 +187,22 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 	if (!was_listed || !feed_is_tracked(feed, mailbox)) {
 		/* where streams begin; a list's STATUS may be older than what the watch has said */
 		mailbox->is_dirty = now.kind == API_STATE_NONE || (was_listed && mailbox->is_dirty);
-		mailbox->is_reset_due = false;
+		mailbox->due = FEED_DUE_NOTHING;
+		mailbox->is_refused = false;
+		gp_timer_stop(&mailbox->retry);
 		feed_set_state(mailbox, &now);
 		mailbox->told = hash_mailbox(mailbox);
 		if (!was_listed && feed_is_tracked(feed, mailbox) && feed->n_lists > 0) {
-			tell_mailbox(mailbox, mailbox->n_named > 0);
+			tell_new(mailbox);
 		}
-	} else if (mailbox->is_selectable && (mailbox->is_reset_due || !is_unchanged(&mailbox->state, listed))) {
+	} else if (mailbox->is_selectable &&
+		   (mailbox->due != FEED_DUE_NOTHING || !is_unchanged(&mailbox->state, listed))) {
 		mailbox->is_dirty = true; /* the sync tells of the mailbox too */
-		gp_timer_stop(&mailbox->retry);
+		if (!mailbox->is_refused) {
+			gp_timer_stop(&mailbox->retry);
+		}
 	} else if (hash_mailbox(mailbox) != told) {
-		tell_mailbox(mailbox, false);
+		feed_tell_mailbox(mailbox, false);
 	}
 	api_state_deinit(&now);
 }

@@ -66,22 +66,61 @@ static void finish(struct feed_sync *self)
 	feed_soon(mailbox->feed); /* it may have been woken meanwhile, or others wait for their turn */
 }
 
-static void refused(struct feed_sync *self)
+static enum gp_status write_anew(struct feed_mailbox *mailbox, struct gp_buffer *text)
+{
+	enum gp_status status = feed_write_mailbox(mailbox, text);
+
+	return status == GP_OK ? api_event_reset(text, span_of(mailbox->name)) : status;
+}
+
+/* The stream is up with the others; what it is owed it is told before. */
+static void catch_up(struct api_listener *stream, struct feed_mailbox *mailbox)
+{
+	struct api_feed *feed = mailbox->feed;
+	const struct feed_catch *catch = feed_find_catch(stream, mailbox);
+	struct gp_error error = {.status = GP_OK};
+	struct gp_buffer text;
+
+	feed_enter(feed);
+	gp_buffer_init(&text, FEED_MAX_BATCH);
+	if (catch && catch->is_reset_due) {
+		error.status = write_anew(mailbox, &text);
+	}
+	if (error.status == GP_OK) {
+		feed_tell(stream, &text);
+		feed_caught_up(stream, mailbox);
+	} else {
+		gp_error_set(&error, error.status, "%s", gp_status_text(error.status));
+		feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+	}
+	gp_buffer_deinit(&text);
+	feed_leave(feed);
+}
+
+/* It is tried again: a lock that was held for too long is a NO as well as what is for ever. */
+static void refused(struct feed_sync *self, const struct gp_error *error)
 {
 	struct feed_mailbox *mailbox = self->mailbox;
 	struct api_feed *feed = mailbox->feed;
 
-	mailbox->is_refused = true; /* until the next list, which tells if it is there */
-	mailbox->is_reset_due = true;
-	mailbox->is_dirty = false;
-	finish(self);
+	mailbox->is_refused = mailbox->is_dirty = true;
+	if (mailbox->n_failures < FEED_MAX_REFUSALS) {
+		gp_timer_start(&mailbox->retry, feed_retry_ms(mailbox->n_failures++));
+		feed->is_list_due |= error->status == GP_NOT_FOUND;
+	}
+	feed_sync_stop(mailbox);
 	feed_enter(feed);
+	if (mailbox->due == FEED_DUE_MAILBOX) {
+		feed_tell_mailbox(mailbox, false);
+	}
+	mailbox->due = FEED_DUE_RESET;
 	for (struct api_listener *stream = feed->streams; stream; stream = stream->next) {
 		if (!stream->is_stopped && feed_find_catch(stream, mailbox)) {
-			feed_caught_up(stream, mailbox);
+			catch_up(stream, mailbox);
 		}
 	}
 	feed_leave(feed);
+	feed_soon(feed); /* others wait for their turn */
 }
 
 static void failed(struct feed_sync *self, const struct gp_error *error)
@@ -90,13 +129,9 @@ static void failed(struct feed_sync *self, const struct gp_error *error)
 	struct api_feed *feed = mailbox->feed;
 
 	gp_log(GP_LOG_INFO, "hub", "no sync: %s", gp_status_name(error->status));
-	if (error->status == GP_NOT_FOUND) {
-		feed->is_list_due = true;
-		refused(self);
-		return;
-	}
-	if (error->status == GP_NO || error->status == GP_BAD || error->status == GP_UNSUPPORTED) {
-		refused(self);
+	if (error->status == GP_NOT_FOUND || error->status == GP_NO || error->status == GP_BAD ||
+	    error->status == GP_UNSUPPORTED) {
+		refused(self, error);
 		return;
 	}
 	mailbox->is_dirty = true;
@@ -145,15 +180,19 @@ static enum gp_status write_changes(const struct feed_mailbox *mailbox, const st
 	return status == GP_OK ? write_destroyed(text, name, changes) : status;
 }
 
-/* A batch: what changed (NULL: nobody can say), and the mailbox as it is now. */
-static enum gp_status write_batch(struct feed_mailbox *mailbox, const struct api_changes *changes,
+static bool is_due(const struct feed_sync *self, enum feed_due due)
+{
+	return !self->is_for_stream && self->mailbox->due == due;
+}
+
+/* A batch: what changed, and the mailbox as it is now. */
+static enum gp_status write_batch(const struct feed_sync *self, const struct api_changes *changes,
 				  struct gp_buffer *text)
 {
-	enum gp_status status =
-		changes ? write_changes(mailbox, changes, text) : api_event_reset(text, span_of(mailbox->name));
+	enum gp_status status = write_changes(self->mailbox, changes, text);
 
-	if (status == GP_OK && text->len > 0) {
-		status = feed_write_mailbox(mailbox, text);
+	if (status == GP_OK && (text->len > 0 || is_due(self, FEED_DUE_MAILBOX))) {
+		status = feed_write_mailbox(self->mailbox, text);
 	}
 	return status;
 }
@@ -164,7 +203,7 @@ static void tell(struct feed_sync *self, struct api_state *state, const struct g
 	struct feed_mailbox *mailbox = self->mailbox;
 
 	if (!self->is_for_stream) {
-		mailbox->is_reset_due = false;
+		mailbox->due = FEED_DUE_NOTHING;
 		feed_set_state(mailbox, state);
 		feed_tell_all(mailbox->feed, mailbox, text);
 		return;
@@ -187,7 +226,7 @@ static void done_with_one(struct feed_sync *self)
 	self->is_for_stream = false;
 	self->stream = NULL;
 	if (stream) {
-		feed_caught_up(stream, self->mailbox);
+		catch_up(stream, self->mailbox);
 	}
 }
 
@@ -223,7 +262,10 @@ static void tell_reset(struct feed_sync *self, bool is_silent)
 	api_state_init(&state);
 	enum gp_status status = api_state_copy(&state, &self->moment.state);
 	if (status == GP_OK && !is_silent) {
-		status = write_batch(self->mailbox, NULL, &text);
+		status = api_event_reset(&text, span_of(self->mailbox->name));
+	}
+	if (status == GP_OK && (!is_silent || is_due(self, FEED_DUE_MAILBOX))) {
+		status = feed_write_mailbox(self->mailbox, &text);
 	}
 	if (status == GP_OK) {
 		tell(self, &state, &text);
@@ -243,7 +285,7 @@ static void tell_changes(struct feed_sync *self, struct api_changes *changes)
 	struct gp_buffer text;
 
 	gp_buffer_init(&text, FEED_MAX_BATCH);
-	enum gp_status status = write_batch(self->mailbox, changes, &text);
+	enum gp_status status = write_batch(self, changes, &text);
 	bool has_more = changes->has_more;
 	if (status == GP_OK) {
 		tell(self, &changes->state, &text);
@@ -261,22 +303,18 @@ static void tell_changes(struct feed_sync *self, struct api_changes *changes)
 
 /* ---- syncs ---- */
 
-/* It could not be opened before, and is perhaps another one of the same name. Streams that
- * waited then for what changed have not been told, and have nothing to go on from. */
-static bool is_recovered(const struct feed_sync *self)
-{
-	return self->mailbox->is_reset_due && !self->is_for_stream;
-}
-
 static void go_on(struct feed_sync *self, const struct gp_error *error, struct api_changes *changes)
 {
 	struct api_feed *feed = self->mailbox->feed;
 
 	feed_enter(feed);
-	if (is_reset(error) || (!error && is_recovered(self))) {
+	/* Due: it could not be opened before, and is perhaps another one of the same name. Streams
+	 * that waited then for what changed have not been told, and have nothing to go on from. */
+	bool is_reset_due = is_due(self, FEED_DUE_RESET);
+	if (is_reset(error) || (!error && is_reset_due)) {
 		tell_reset(self, false);
 	} else if (error && error->status == GP_LIMIT) {
-		tell_reset(self, detect(self));
+		tell_reset(self, detect(self) && !is_reset_due);
 	} else if (error) {
 		failed(self, error);
 	} else {

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import USERS, StartGateway, open_server, tls_options
+from dovecot import Dovecot, Options, dovecot_version
 from event_stream import EventStream
 from gateway import Gateway
 from http_client import basic
@@ -210,6 +211,39 @@ def test_what_another_request_has_open_is_not_missed(server: ImapServer, start_g
         with open_stream(program, last_id=stream.last_id) as again:
             again.ready()
             assert again.wait_for("created", mailbox).data["uids"] == [3]
+
+
+def test_a_named_one_that_is_gone_ends_nothing(server: ImapServer, program: Gateway) -> None:
+    """Who was told so comes back, and goes on with the others."""
+    stays, goes = new_mailbox(server), new_mailbox(server)
+    with imap_client(server, stays) as imap:
+        imap.create(goes)
+        with open_stream(program, stays, goes) as stream:
+            stream.ready()
+            imap.delete(goes)
+            told = {"name": goes, "deleted": True}
+            stream.wait(lambda: any(one.data == told for one in stream.events), 60, "deleted")
+        with open_stream(program, stays, goes, last_id=stream.last_id) as again:
+            again.ready()
+            imap.append(stays, "", "", MESSAGE)
+            assert again.wait_for("created", stays, 60).data["uids"] == [3]
+
+
+@pytest.mark.parametrize("names", [(), ("Public/News",)])
+def test_what_is_shared_is_told_too(names: tuple[str, ...], start_gateway: StartGateway) -> None:
+    """NOTIFY's "personal" leaves out what LIST has."""
+    where = "mail_driver = mdbox\n  mail_path = ~/public" if dovecot_version() >= (2, 4) else "location = mdbox:~/public"
+    shared = f"namespace public {{\n  type = public\n  prefix = Public/\n  separator = /\n  {where}\n  subscriptions = no\n  list = yes\n}}\n"
+    with Dovecot(users={"alice": PASSWORD}, options=Options(extra=shared)) as dovecot:
+        program = start_gateway(*tls_options(dovecot))
+        with imap_client(dovecot, "Public/News") as imap:
+            with open_stream(program) as of_all, open_stream(program, *names) as stream:
+                of_all.ready()
+                stream.ready()
+                imap.append("Public/News", "", "", MESSAGE)
+                assert stream.wait_for("created", "Public/News").data["uids"] == [3]
+                imap.create("Public/New")
+                assert of_all.wait_for("mailbox", "Public/New")
 
 
 def test_reset(server: ImapServer, start_gateway: StartGateway) -> None:

@@ -236,7 +236,7 @@ static void expect_header(struct run *run, const struct fake_exchange *exchange,
 	free(name);
 }
 
-/* "text…", "has text…", "pattern OFFSET LEN", "length N", "empty" */
+/* "is text…", "has text…", "lacks text…", "pattern OFFSET LEN", "length N", "empty" */
 static void expect_body(const struct fake_exchange *exchange, const char *text)
 {
 	struct span body = gp_buffer_span(&exchange->body);
@@ -259,11 +259,13 @@ static void expect_body(const struct fake_exchange *exchange, const char *text)
 		gp_buffer_deinit(&expected);
 	} else {
 		char *bytes = script_unescape(text, &len);
-		bool is_part = span_equal_text(kind, "has");
-		if (!is_part && !span_equal_text(kind, "is")) {
+		bool is_whole = span_equal_text(kind, "is"), is_absent = span_equal_text(kind, "lacks");
+		if (!is_whole && !is_absent && !span_equal_text(kind, "has")) {
 			script_die("line %d: body %.*s is unknown", progress->line, SPAN_ARGS(kind));
 		}
-		if (is_part ? span_find(body, span_make(bytes, len)) < 0 : !span_equal(body, span_make(bytes, len))) {
+		bool is_found = is_whole ? span_equal(body, span_make(bytes, len))
+					 : span_find(body, span_make(bytes, len)) >= 0;
+		if (is_found == is_absent) {
 			check_fail(span_make(bytes, len), body, "body");
 		}
 		free(bytes);
