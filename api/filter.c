@@ -229,6 +229,11 @@ static void read_ids(struct api_query *query, struct api_filter *filter)
 		filter->needs_modseq = true;
 	}
 	if (!span_is_nil(uids)) {
+		/* "*" is that number to a set (imap/uidset.h), and no message has it that one could mean */
+		if (span_find(uids, SPAN_LIT("4294967295")) >= 0) {
+			api_query_fail(query, "a UID in 'uid' is at most 4294967294; the last message is '*'");
+			return;
+		}
 		enum gp_status status = imap_uidset_parse(&filter->uids, uids);
 		query->arena->is_short |= status == GP_NO_MEMORY;
 		if (status != GP_OK) {
