@@ -386,6 +386,9 @@ static bool read_range(struct message_content *self)
 		self->is_counting = true;
 		return true;
 	}
+	if (!self->has_size) {
+		return true; /* the server does not tell how long it is: all of it */
+	}
 	switch (api_range_parse(self->range, self->size, &self->wanted)) {
 	case API_RANGE_UNMET:
 		api_header_addf(self->job.exchange, "Content-Range", "bytes */%" PRIu64, self->size);
