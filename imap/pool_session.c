@@ -261,8 +261,10 @@ bool pool_session_serves(const struct pool_session *self, const struct imap_leas
 	if (lease->is_fresh_view || self->is_exclusive || self->is_reserved) {
 		return false;
 	}
+	/* the server may have closed it, or have said of it what cannot be: it is selected anew */
+	const struct imap_selected *selected = imap_session_selected(self->session);
 	return self->mailbox && strcmp(self->mailbox, lease->mailbox) == 0 && !(lease->is_write && self->is_examine) &&
-	       (self->select || imap_session_selected(self->session)->mailbox); /* the server may have closed it */
+	       (self->select || (selected->mailbox && !selected->is_doubtful));
 }
 
 static void selecting_failed(struct pool_session *self, const struct gp_error *error)

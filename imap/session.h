@@ -171,6 +171,8 @@ struct imap_selected {
 	bool has_modseq;          /* CONDSTORE is in force here */
 	bool can_create_keywords; /* PERMANENTFLAGS has \* (or none was sent) */
 	bool is_without_keywords; /* the last FLAGS had none but system flags: no message has another */
+	bool has_arrivals;        /* EXISTS has grown since SELECT: there may be UIDs beyond uidnext */
+	bool is_doubtful;         /* the server has said what cannot be: how many there are is not known */
 	uint64_t n_expunged;      /* EXPUNGE and VANISHED seen since SELECT: positions moved when it changes */
 	/* own: with QRESYNC, UIDs that vanished since SELECT; the first ones, where they are
 	 * many (IMAP_MAX_VANISHED ranges) */

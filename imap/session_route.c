@@ -53,6 +53,7 @@ void imap_session_select_ended(struct imap_session *session, struct imap_command
 		session->selected = session->selecting;
 		imap_uidset_init(&session->selecting.vanished); /* moved */
 		session->selected.mailbox = command->mailbox;
+		session->selected.has_arrivals = false;
 		command->mailbox = NULL;
 	}
 	begin_selecting(session, false);
@@ -71,13 +72,30 @@ static void raise_modseq(struct imap_selected *selected, uint64_t modseq)
 	}
 }
 
+/* Commands are under way in what is another mailbox now, or none: whatever comes, it is not
+ * about what they asked. */
+static void lose_mailbox(struct imap_session *session, const char *text)
+{
+	imap_session_fail(session, GP_LOST, text);
+}
+
 static void on_closed_code(struct imap_session *session)
 {
 	if (is_selecting(session)) {
 		begin_selecting(session, session->in_flight.first->spec.is_examine);
 	} else {
-		imap_session_deselect(session);
+		lose_mailbox(session, "the IMAP server has closed the mailbox");
 	}
+}
+
+static void on_uidvalidity(struct imap_session *session, struct imap_selected *selected, uint32_t uidvalidity)
+{
+	if (!is_selecting(session) && selected->uidvalidity != 0 && uidvalidity != selected->uidvalidity) {
+		lose_mailbox(session, "the mailbox has another UIDVALIDITY now");
+		return;
+	}
+	selected->n_changes += selected->uidvalidity != uidvalidity;
+	selected->uidvalidity = uidvalidity;
 }
 
 static uint32_t to_u32(uint64_t number)
@@ -96,8 +114,7 @@ void imap_session_apply_code(struct imap_session *session, const struct imap_cod
 	if (span_equal_text_nocase(name, "CLOSED")) {
 		on_closed_code(session);
 	} else if (span_equal_text_nocase(name, "UIDVALIDITY")) {
-		selected->n_changes += selected->uidvalidity != to_u32(code->number);
-		selected->uidvalidity = to_u32(code->number);
+		on_uidvalidity(session, selected, to_u32(code->number));
 	} else if (span_equal_text_nocase(name, "UIDNEXT")) {
 		selected->uidnext = to_u32(code->number);
 	} else if (span_equal_text_nocase(name, "HIGHESTMODSEQ")) {
@@ -121,7 +138,9 @@ static void on_exists(struct imap_selected *selected, uint32_t exists)
 		/* Only EXPUNGE may lower it; from a server that forgets that, positions
 		 * have moved all the same. */
 		selected->n_expunged += selected->exists - exists;
+		selected->is_doubtful = true;
 	}
+	selected->has_arrivals |= exists > selected->exists;
 	selected->n_changes += exists != selected->exists;
 	selected->exists = exists;
 }
@@ -144,7 +163,10 @@ static void on_vanished(struct imap_selected *selected, const struct imap_uidset
 		/* without memory the set is short, as one that is full is */
 		(void)!imap_uidset_add_all(&selected->vanished, uids);
 	}
-	/* A set may be clipped to what "*" stands for and name more than there are. */
+	/* A set may be clipped to what "*" stands for, and name more than there are or ever were. */
+	uint32_t highest = uids->n_ranges > 0 ? uids->ranges[uids->n_ranges - 1].last : 0;
+	bool was_never = selected->uidnext > 0 && highest >= selected->uidnext && !selected->has_arrivals;
+	selected->is_doubtful |= was_never || highest == IMAP_UID_STAR || n > selected->exists;
 	if (n > selected->exists) {
 		n = selected->exists;
 	}

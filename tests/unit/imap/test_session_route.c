@@ -353,6 +353,61 @@ static void test_select_cancelled(void **state)
 	fake_session_free(&fake);
 }
 
+/* Commands that are under way would be answered from another mailbox, or from none. */
+static void test_another_mailbox_by_itself(void **state)
+{
+	(void)state;
+	static const char *const news[] = {"* OK [UIDVALIDITY 6] x\r\n", "* OK [UIDVALIDITY 0] x\r\n",
+					   "* OK [CLOSED] x\r\n"};
+
+	for (size_t i = 0; i < sizeof news / sizeof *news; i++) {
+		struct fake_session *fake = ready();
+		struct fake_command select, noop;
+		start_select(&select, fake, "Work", false);
+		fake_reply(fake->transport, OPENED "$ OK\r\n");
+		fake_command_start(&noop, fake->session, "NOOP",
+				   &(struct imap_command_spec){.kind = IMAP_COMMAND_PLAIN});
+		expect_lines(fake, "NOOP", 1);
+		fake_feed(fake->transport, news[i]);
+		fake_session_expect_closed(fake, GP_LOST);
+		assert_int_equal(noop.error.status, GP_LOST);
+		fake_session_free(&fake);
+	}
+}
+
+static void test_doubt(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *answers; /* after OPENED: UIDs up to 49 */
+		bool is_doubtful;
+	} cases[] = {
+		{"* VANISHED 41,43:44\r\n", false},
+		{"* 3 EXPUNGE\r\n", false},
+		{"* 11 EXISTS\r\n* VANISHED 50\r\n", false},
+		{"* VANISHED 50\r\n", true},
+		{"* VANISHED 4294967295\r\n", true},
+		{"* VANISHED 20:31\r\n", true},
+		{"* 7 EXISTS\r\n", true},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct fake_session *fake = ready();
+		const struct imap_selected *selected = imap_session_selected(fake->session);
+		struct fake_command select;
+		for (int again = 0; again < 2; again++) {
+			start_select(&select, fake, "Work", false);
+			fake_reply(fake->transport, OPENED "$ OK\r\n");
+			assert_false(selected->is_doubtful);
+			fake_feed(fake->transport, cases[i].answers);
+			if (selected->is_doubtful != cases[i].is_doubtful) {
+				fail_msg("case %zu", i);
+			}
+		}
+		fake_session_free(&fake);
+	}
+}
+
 static void test_changes(void **state)
 {
 	(void)state;
@@ -379,7 +434,7 @@ static void test_changes(void **state)
 		{"* OK [HIGHESTMODSEQ 99] x\r\n", 10, 0, 0, 100},
 		{"* NO [HIGHESTMODSEQ 199] x\r\n", 10, 0, 0, 100},
 		{"* OK [UIDNEXT 51] x\r\n", 10, 0, 0, 100},
-		{"* OK [UIDVALIDITY 6] x\r\n", 10, 0, 1, 100},
+		{"* OK [UIDVALIDITY 5] x\r\n", 10, 0, 0, 100},
 		{"* 4294967295 EXISTS\r\n", 4294967295, 0, 1, 100},
 	};
 
@@ -464,6 +519,8 @@ static int run(void)
 		cmocka_unit_test(test_select),
 		cmocka_unit_test(test_select_fails),
 		cmocka_unit_test(test_select_cancelled),
+		cmocka_unit_test(test_another_mailbox_by_itself),
+		cmocka_unit_test(test_doubt),
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_read_only_and_closed_in_mid_session),
 		cmocka_unit_test(test_capabilities_in_a_code),
