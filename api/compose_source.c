@@ -110,7 +110,8 @@ static void start_stream(struct api_compose *self)
 	const struct imap_stream_spec spec = {
 		.uid = source->uid,
 		.section = gp_arena_strdup(&job->exchange->arena, self->part ? source->part_id : SPAN_LIT("")),
-		.len = UINT64_MAX};
+		.len = UINT64_MAX,
+		.told = self->part ? self->part->encoded_size : 0};
 
 	mail_content_free(&self->decoder);
 	self->decoder = mail_content_new(encoding, false, SPAN_NIL);

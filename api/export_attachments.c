@@ -255,7 +255,8 @@ static void next_part(struct attachments *self)
 		return;
 	}
 	const struct mail_part *part = self->parts.items[self->at];
-	const struct imap_stream_spec spec = {.uid = self->uid, .section = part->part_id, .len = UINT64_MAX};
+	const struct imap_stream_spec spec = {
+		.uid = self->uid, .section = part->part_id, .len = UINT64_MAX, .told = part->encoded_size};
 	mail_content_free(&self->decoder);
 	self->decoder = mail_content_new(part->encoding, false, SPAN_NIL);
 	if (!self->decoder) {

@@ -145,7 +145,8 @@ static void stream_one(struct api_export_messages *self)
 	static const struct imap_stream_events events = {.data = on_data, .done = on_end};
 	struct api_export *base = &self->base;
 	/* to its end, wherever that is: the size that was told may be wrong */
-	const struct imap_stream_spec spec = {.uid = self->items[self->at].uid, .section = "", .len = UINT64_MAX};
+	const struct imap_stream_spec spec = {
+		.uid = self->items[self->at].uid, .section = "", .len = UINT64_MAX, .told = self->items[self->at].size};
 
 	base->job.stream = imap_stream_start(api_job_session(&base->job), &spec, &events, self);
 	if (api_job_started(&base->job, base->job.stream)) {

@@ -235,12 +235,10 @@ static enum gp_status decode(struct message_content *self, struct span bytes, bo
 /* The size that the server told, unless the first window shows that it is wrong. */
 static uint64_t believable_size(const struct message_content *self, struct span first_window)
 {
-	bool is_all = first_window.len < GP_STREAM_WINDOW;
+	bool is_full = first_window.len == GP_STREAM_WINDOW;
+	bool is_wrong = is_full ? self->size <= first_window.len : self->size != first_window.len;
 
-	if (is_decoded(self) || !self->has_size || (is_all && first_window.len != self->size)) {
-		return UINT64_MAX;
-	}
-	return self->size;
+	return is_decoded(self) || !self->has_size || is_wrong ? UINT64_MAX : self->size;
 }
 
 static void on_data(void *ctx, struct span bytes)
@@ -249,6 +247,12 @@ static void on_data(void *ctx, struct span bytes)
 
 	api_job_touch(&self->job);
 	if (!self->is_counting && !self->job.exchange->is_streaming && !begin(self, believable_size(self, bytes))) {
+		return;
+	}
+	if (!self->decoder && self->n_expected != UINT64_MAX && bytes.len > self->n_expected - self->n_sent) {
+		/* there is more than was announced: whoever has got all of that has not got all */
+		struct api_exchange *exchange = api_job_finish(&self->job);
+		exchange->ops->stream_end(exchange, false);
 		return;
 	}
 	if (!self->decoder) {
@@ -327,8 +331,9 @@ static void start_pass(struct message_content *self)
 		spec.origin = self->wanted.first;
 		spec.len = self->wanted.last - self->wanted.first + 1;
 	} else if (self->has_size && self->size > GP_STREAM_WINDOW) {
-		spec.len = self->size; /* no window beyond the end */
+		spec.len = self->size + 1; /* no window beyond the end, and to see that it is the end */
 	}
+	spec.told = self->has_size ? self->size : 0;
 	if (!section || (is_decoded(self) && !self->decoder)) {
 		fail_for_memory(self);
 		return;

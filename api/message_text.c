@@ -393,8 +393,11 @@ static enum gp_status append_other_part(struct message_text *self, const struct 
 static enum gp_status open_part(struct message_text *self)
 {
 	const struct mail_part *part = current_part(self);
-	struct imap_stream_spec spec = {
-		.uid = self->uid, .section = part->part_id, .len = UINT64_MAX, .window = WINDOW};
+	struct imap_stream_spec spec = {.uid = self->uid,
+					.section = part->part_id,
+					.len = UINT64_MAX,
+					.window = WINDOW,
+					.told = part->encoded_size};
 	enum gp_status status = GP_OK;
 
 	if (!make_filters(self, part)) {

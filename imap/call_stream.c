@@ -9,6 +9,9 @@
  *
  * Where the length is not known, the second window waits until the first came full:
  * most sections end in their first one.
+ *
+ * There are servers that give less than was asked. A short window that ends before where
+ * the section should is asked to go on from there: an empty one is the end.
  */
 #include <stdlib.h>
 
@@ -36,6 +39,7 @@ struct imap_stream {
 	const char *section;                     /* arena */
 	uint64_t next_origin;
 	uint64_t rest; /* not asked for yet; UINT64_MAX: to the end */
+	uint64_t told; /* the section's length; 0: not told */
 	size_t window_len;
 	size_t credit; /* what may still be delivered */
 	size_t asked;  /* in flight and not delivered: at most the credit, unless that was lowered */
@@ -43,6 +47,7 @@ struct imap_stream {
 	size_t n_windows;
 	bool may_run_ahead; /* two windows at a time */
 	bool is_stray;      /* a row of this section with an origin that nobody here asked */
+	bool is_going_on;   /* behind a short window: there may be nothing */
 };
 
 static struct imap_stream *of(struct imap_call *call)
@@ -128,6 +133,30 @@ static void deliver(struct imap_stream *self, struct window *window, struct span
 	}
 }
 
+/* A short window is the last one, unless the section should be longer. */
+static void after_short(struct imap_stream *self, const struct window *window)
+{
+	uint64_t at = window->origin + window->bytes.len;
+	size_t len = window->bytes.len;
+
+	imap_call_drop_steps(&self->base);
+	if (len == 0 || at >= self->told) {
+		drop_windows(self);
+		self->rest = 0;
+		self->base.is_complete = true;
+		return;
+	}
+	if (self->rest != UINT64_MAX) {
+		self->rest += self->next_origin - at;
+	}
+	drop_windows(self);
+	self->next_origin = at;
+	self->asked = 0;
+	self->is_going_on = true;
+	/* as much as this server gives, if that makes sense */
+	self->window_len = len >= GP_STREAM_WINDOW / 16 ? len : self->window_len;
+}
+
 /* Passes on what is whole and next in order, and forgets windows that are through. */
 static void flush(struct imap_stream *self)
 {
@@ -144,10 +173,8 @@ static void flush(struct imap_stream *self)
 		}
 		deliver(self, window, gp_buffer_span(&window->bytes));
 		if (is_end && !self->base.is_cancelled) {
-			imap_call_drop_steps(&self->base);
-			drop_windows(self);
-			self->rest = 0;
-			self->base.is_complete = true;
+			after_short(self, window);
+			return;
 		}
 	}
 	while (self->n_windows > 0 && self->windows[0].is_delivered && !self->windows[0].step) {
@@ -254,7 +281,10 @@ static void step_done(struct imap_call_step *step, const struct imap_result *res
 		bool is_full = window->is_delivered || (window->has_bytes && window->bytes.len == window->len);
 		/* A full window is right however its command ended; a short one is the end of
 		 * the section only when the server says that it was all. */
-		if (!is_full && (result->error || !window->has_bytes)) {
+		if (!is_full && !result->error && !window->has_bytes && self->is_going_on && !self->is_stray &&
+		    !window->is_too_long) {
+			window->has_bytes = true; /* nothing, as was to be expected */
+		} else if (!is_full && (result->error || !window->has_bytes)) {
 			window->has_bytes = false;
 			fail_window(self, window, result->error);
 		}
@@ -295,6 +325,7 @@ struct imap_stream *imap_stream_start(struct imap_session *session, const struct
 	self->section = gp_arena_strdup(&self->base.arena, span_of(spec->section));
 	self->next_origin = spec->origin;
 	self->rest = spec->len;
+	self->told = spec->told;
 	self->window_len = spec->window > 0 && spec->window < GP_STREAM_WINDOW ? spec->window : GP_STREAM_WINDOW;
 	self->may_run_ahead = spec->len != UINT64_MAX;
 	if (!self->section) {

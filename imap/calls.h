@@ -300,6 +300,9 @@ struct imap_stream_spec {
 	uint64_t origin;     /* the first byte wanted */
 	uint64_t len;        /* how many; UINT64_MAX: to the end */
 	size_t window;       /* bytes of one partial FETCH; 0: GP_STREAM_WINDOW, which is also the most */
+	/* What the server told of the section's length; 0: nothing. It may be wrong either way:
+	 * what comes is what there is, and it is asked for until the server gives no more. */
+	uint64_t told;
 };
 
 struct imap_stream_events {
