@@ -78,8 +78,11 @@ static void show_moved(struct api_job *job)
 
 	self->has_moved = true;
 	imap_uidset_deinit(&self->uids);
-	if (api_job_selected(job)->uidvalidity != self->copied.uidvalidity ||
-	    imap_uidset_add(&self->uids, self->copied.uid, self->copied.uid) != GP_OK) {
+	if (api_job_selected(job)->uidvalidity != self->copied.uidvalidity) {
+		/* COPYUID was of another mailbox: what has that UID in this one may be any message */
+		self->copied = (struct imap_copied){.uid = 0};
+	}
+	if (self->copied.uid == 0 || imap_uidset_add(&self->uids, self->copied.uid, self->copied.uid) != GP_OK) {
 		show_place(job);
 		return;
 	}
