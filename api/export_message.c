@@ -185,7 +185,7 @@ static void on_message(void *ctx, const struct imap_fetch *row)
 	struct api_export_messages *self = messages_of(ctx);
 	size_t i = api_export_index(&self->base, row->uid);
 
-	api_job_touch(&self->base.job);
+	api_job_row_came(&self->base.job);
 	if (i < self->at || i >= self->group_end || self->base.failure != GP_OK || row->n_sections == 0) {
 		return;
 	}
@@ -259,6 +259,7 @@ static void fetch_group(struct api_export_messages *self)
 		api_export_fail(base, status);
 		return;
 	}
+	api_job_expect_rows(&base->job, &self->group);
 	base->job.call = imap_fetch_start(api_job_session(&base->job), &spec, on_message, on_group, self);
 	api_job_started(&base->job, base->job.call);
 }
@@ -348,7 +349,7 @@ static void on_facts_row(void *ctx, const struct imap_fetch *row)
 	struct api_export *base = &self->base;
 	size_t i = api_export_index(base, row->uid);
 
-	api_job_touch(&base->job);
+	api_job_row_came(&base->job);
 	if (base->failure == GP_OK && i < base->n_uids && !self->items[i].is_wanted) {
 		base->failure = take_facts(base, &self->items[i], row);
 	}
@@ -375,6 +376,7 @@ void api_export_messages_batch(struct api_export *base)
 		self->items[i] = (struct api_export_item){.uid = base->uids[i]};
 	}
 	self->at = self->group_end = 0;
+	api_job_expect_rows(&base->job, &base->batch);
 	base->job.call = imap_fetch_start(api_job_session(&base->job), &spec, on_facts_row, on_facts, self);
 	api_job_started(&base->job, base->job.call);
 }

@@ -84,7 +84,7 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 	struct api_export *base = &self->base;
 	struct api_message_parts parts;
 
-	api_job_touch(&base->job);
+	api_job_row_came(&base->job);
 	size_t rank = api_export_index(base, row->uid);
 	if (base->failure != GP_OK || rank == base->n_uids) {
 		return;
@@ -126,6 +126,7 @@ static void ndjson_batch(struct api_export *base)
 
 	spec.n_fields = api_message_fields(self->wishes.members, &spec.fields);
 	spec.items |= api_list_wishes_items(&self->wishes);
+	api_job_expect_rows(&base->job, &base->batch);
 	base->job.call = imap_fetch_start(api_job_session(&base->job), &spec, on_row, on_batch, self);
 	api_job_started(&base->job, base->job.call);
 }

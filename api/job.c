@@ -312,6 +312,19 @@ void api_job_touch(struct api_job *job)
 	gp_timer_start(&job->deadline, job->app->request_timeout_ms);
 }
 
+void api_job_expect_rows(struct api_job *job, const struct imap_uidset *uids)
+{
+	job->n_rows_due = imap_uidset_count(uids);
+}
+
+void api_job_row_came(struct api_job *job)
+{
+	if (job->n_rows_due > 0) {
+		job->n_rows_due--;
+		api_job_touch(job);
+	}
+}
+
 /* ---- the way to run() ---- */
 
 static void on_roles(void *ctx, const struct gp_error *error, const struct imap_mailbox *mailboxes, size_t n_mailboxes)

@@ -79,6 +79,7 @@ struct api_job {
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */
 	bool has_run;             /* handler->run() was called since the last reset */
 	unsigned n_retries;
+	uint64_t n_rows_due; /* of a command whose rows are progress */
 	uint64_t leased_us, wait_started_us;
 	/* borrow, in the arena: what a write in several steps has done already, NULL: nothing.
 	 * A problem of a later step tells it. */
@@ -154,5 +155,8 @@ void api_job_resume(struct api_job *job);
 /* For streams: the deadline from now on counts from the last progress. Also brings
  * Server-Timing up to date: call it before api_stream_begin(). */
 void api_job_touch(struct api_job *job);
+/* The same by the rows of one command, which are so many: who repeats one makes no progress. */
+void api_job_expect_rows(struct api_job *job, const struct imap_uidset *uids);
+void api_job_row_came(struct api_job *job);
 
 #endif

@@ -168,7 +168,7 @@ static void on_tested_row(void *ctx, const struct imap_fetch *row)
 	if (status != GP_OK) {
 		self->result.failure = status;
 	}
-	api_job_touch(&self->job);
+	api_job_row_came(&self->job);
 }
 
 static void on_tested(void *ctx, const struct gp_error *error)
@@ -192,6 +192,7 @@ static void test_rows(struct api_bulk *self)
 					     .items = IMAP_ITEM_UID | api_filter_items(&self->filter)};
 
 	imap_uidset_init(&self->picked);
+	api_job_expect_rows(&self->job, &candidates);
 	self->job.call = imap_fetch_start(api_job_session(&self->job), &spec, on_tested_row, on_tested, self);
 	imap_uidset_deinit(&candidates);
 	api_job_started(&self->job, self->job.call);
