@@ -377,8 +377,11 @@ static bool is_partial_success(const struct imap_call_step *step, const struct g
 static void step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct fetch_call *self = (struct fetch_call *)step->call;
-	bool is_moved =
-		self->is_by_position && imap_session_selected(step->call->session)->n_expunged != step->n_expunged;
+	/* Positions that hold messages, and not a row: they have moved, and the server has not said so. */
+	bool is_empty = !result->error && step->n_rows == 0 && imap_uidset_is_empty(&self->doubtful) &&
+			imap_uidset_is_empty(&self->held);
+	bool is_moved = self->is_by_position &&
+			(is_empty || imap_session_selected(step->call->session)->n_expunged != step->n_expunged);
 	/* Servers say BAD to positions that are gone by the time the command arrives. */
 	bool is_refused = result->error && (result->error->status == GP_NO || result->error->status == GP_BAD);
 
