@@ -183,8 +183,15 @@ static void on_selected(struct api_job *job)
 	const struct imap_selected *now = api_job_selected(job);
 	bool is_another = now->uidvalidity != self->trace.uidvalidity;
 
-	/* Courier gives a mailbox that was never open for writing another UIDVALIDITY each time. What had never
-	 * held a message, or holds none now, is looked through: the one that is there is the one that was sent. */
+	/* Courier gives a mailbox that was never open for writing another UIDVALIDITY each time, also in APPENDUID,
+	 * which is right. What had never held a message, or holds none now, is looked through: the one that is there is
+	 * the one that was sent. */
+	if (is_another && self->told.uid != 0) {
+		self->place = self->told;
+		job->report_less = NULL;
+		api_append_arrived(self);
+		return;
+	}
 	if (self->trace.uidnext == 0 || (is_another && now->exists > 0 && self->trace.uidnext > 1)) {
 		cannot_tell(job);
 		return;

@@ -215,8 +215,10 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 
 	gp_timer_stop(&self->more);
 	self->place = result->appended;
+	self->told = (struct imap_copied){.uid = 0};
 	if (self->trace.uidvalidity != 0 && self->place.uidvalidity != self->trace.uidvalidity) {
 		/* of another mailbox than STATUS: what has that UID in this one may be any message */
+		self->told = self->place;
 		self->place = (struct imap_copied){.uid = 0};
 	}
 	if (self->is_begun) {

@@ -73,6 +73,7 @@ struct api_append {
 	struct api_append_trace trace;
 	uint64_t n_written;
 	struct imap_copied place; /* where it is now; zeros: not known */
+	struct imap_copied told;  /* what APPENDUID said of another UIDVALIDITY than STATUS; zeros: nothing */
 	bool is_confirmed;        /* the server said OK */
 	struct gp_error lost;     /* how the answer was lost */
 	/* looking for it */
