@@ -45,6 +45,8 @@ static void cannot_tell(struct api_job *job)
 
 	job->report_less = NULL;
 	if (self->is_confirmed) {
+		/* nobody could look: what the server said stands */
+		self->place = self->n_looks == 0 ? self->told : self->place;
 		api_append_arrived(self);
 	} else {
 		fail_unknown(self);
@@ -187,9 +189,7 @@ static void on_selected(struct api_job *job)
 	 * which is right. What had never held a message, or holds none now, is looked through: the one that is there is
 	 * the one that was sent. */
 	if (is_another && self->told.uid != 0) {
-		self->place = self->told;
-		job->report_less = NULL;
-		api_append_arrived(self);
+		cannot_tell(job);
 		return;
 	}
 	if (self->trace.uidnext == 0 || (is_another && now->exists > 0 && self->trace.uidnext > 1)) {
