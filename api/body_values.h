@@ -45,12 +45,12 @@ void api_body_values_init(struct api_body_values *values, struct api_job *job, s
 			  unsigned depth, void (*done)(struct api_job *job));
 void api_body_values_deinit(struct api_body_values *values);
 
-/* The message gets `bodyValues[partId]` for each text part of the list; it gets the
+/* The message is given `bodyValues[partId]` for each text part of the list; it is given the
  * member (an empty object) in any case. Parts live as long as the job's arena. What is
  * added for one message is added without another in between. */
 enum gp_status api_body_values_add(struct api_body_values *values, uint32_t uid,
 				   const struct mail_part_list *parts) GP_MUST_USE;
-/* The message gets `preview` from the first text part of the choice. */
+/* The message is given `preview` from the first text part of the choice. */
 enum gp_status api_body_values_add_preview(struct api_body_values *values, uint32_t uid,
 					   const struct mail_choice *choice) GP_MUST_USE;
 /* Fetches what was added; done comes in any case, at once when nothing was. */

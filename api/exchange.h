@@ -12,7 +12,7 @@
  *
  * Uploads. Where api_takes_upload() says so, api_handle() is called before the body,
  * which comes in pieces when it is asked for. A reply before its end is allowed: a
- * client with "Expect: 100-continue" that was not told to go on gets it at once (and
+ * client with "Expect: 100-continue" that was not told to go on has it at once (and
  * its connection ends); from others the rest of the body is taken and dropped first, so
  * that they can read the reply.
  *

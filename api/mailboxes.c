@@ -2,7 +2,7 @@
  * GET /mailboxes and GET /mailboxes/{mailbox}.
  *
  * The list is one LIST with STATUS. One mailbox is the LIST of its name; only where
- * that leaves something open that depends on the others (which of several gets a
+ * that leaves something open that depends on the others (which of several has a
  * role, whether there are children) all names are listed too, without counts.
  */
 #include "api/mailboxes.h"
@@ -454,7 +454,7 @@ static void on_one(void *ctx, const struct gp_error *error, const struct imap_ma
 	}
 	self->delimiter = mailbox->delimiter;
 	self->is_subscribed = (mailbox->attributes & IMAP_MAILBOX_SUBSCRIBED) != 0;
-	/* alone it gets the role that it is a candidate for, and so is right for INBOX and
+	/* alone it has the role that it is a candidate for, and so is right for INBOX and
 	 * for what is none; the others are open */
 	api_roles_assign(self->job.app->roles, mailbox, 1, &role);
 	const struct told told = {.mailbox = mailbox,

@@ -290,7 +290,7 @@ static void get_page(struct api_request *request)
 
 /* ---- representations ---- */
 
-/* A page as JSON first, so that whoever does not say gets that. */
+/* A page as JSON first, so that whoever does not say has that. */
 static const struct {
 	const char *name, *type;
 	const struct api_export_format *format; /* NULL: a page */

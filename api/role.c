@@ -336,7 +336,7 @@ static size_t alias_rank(const struct imap_mailbox *mailbox, size_t role)
 	return SIZE_MAX;
 }
 
-/* ---- who gets what ---- */
+/* ---- who has what ---- */
 
 struct winners {
 	size_t mailbox[N_ROLES];     /* an index, or NO_MAILBOX */

@@ -25,8 +25,8 @@ bool gateway_address_is_loopback(const struct gateway_address *address);
 /* "http://127.0.0.1:8080", "http://[::1]:8080", "unix:/path"; cut to `size`. */
 void gateway_address_print(const struct gateway_address *address, bool is_tls, char *out, size_t size);
 
-/* A bound, listening, non-blocking socket. `address` gets the port that was found when
- * it was 0. A Unix socket that nobody listens on any more is replaced. */
+/* A bound, listening, non-blocking socket. Where the port of `address` is 0, it is set to the
+ * one that was found. A Unix socket that nobody listens on any more is replaced. */
 enum gp_status gateway_address_listen(struct gateway_address *address, int *fd_out, struct gp_error *error) GP_MUST_USE;
 /* Removes the file of a Unix socket; else nothing. */
 void gateway_address_unlink(const struct gateway_address *address);
