@@ -38,6 +38,7 @@ RACE_LEAST, RACE_MOST = 60, 200  # messages of a mailbox
 TOTAL_SESSIONS = 20
 PASSWORD_SECONDS = 2.0  # between two changes of a password
 PACE = 0.001  # between the second client's steps
+LOCK_SECONDS = 0.1  # for which a session of Dovecot may have the lock of a mailbox
 # Processes are used again: a login is what the soak has the most of.
 QUICK_LOGINS = """
 service imap-login {
@@ -276,12 +277,17 @@ class Odd(Exception):
 
 
 class Racer(threading.Thread):
-    """The second client of one account: each message that it appends names the UID that it will have."""
+    """The second client of one account: each message that it appends names the UID that it will have.
+
+    Messages are marked as deleted from the first. A Maildir's file has another name when its keywords are others, or it is
+    seen the first time, and whoever lists the folder meanwhile may miss it: Dovecot takes it for expunged, and gives it
+    another UID when it is there again.
+    """
 
     def __init__(self, port: int, user: str, password: str, account: int, secret: str, names: list[str], seed_number: int) -> None:
         super().__init__(daemon=True)
         self.account, self.secret, self.names = account, secret, names
-        self.n_steps = self.n_odd = 0
+        self.n_steps = self.n_odd = self._n_gone = 0
         self.failure: BaseException | None = None
         self._rng = random.Random(seed_number * 1000 + account)
         self._login = (port, user, password)
@@ -323,10 +329,8 @@ class Racer(threading.Thread):
                 with contextlib.suppress(imaplib.IMAP4.error, OSError):
                     self._client.shutdown()
                 self._connect()
-                for name in (*self.names, "gone"):
-                    self._client.delete(name)
                 for name in self.names:
-                    self._make(name)
+                    self._anew(name)
                 return
             except (Odd, imaplib.IMAP4.abort, OSError) as again:
                 error = again
@@ -362,7 +366,7 @@ class Racer(threading.Thread):
     def _append(self, name: str) -> None:
         uidvalidity, uid = self._next[name]
         raw = message(canary(self.account, uidvalidity, uid, self.secret), self._rng.choice((1, 2, 300)))
-        told = str(self._do(self._client.append(name, "", None, raw))[0])  # type: ignore[arg-type]
+        told = str(self._do(self._client.append(name, "(\\Deleted)", None, raw))[0])  # type: ignore[arg-type]
         if f"APPENDUID {uidvalidity} {uid}]" not in told:
             raise ServerBroke(f"Dovecot gave another UID than the next, {uidvalidity} {uid}: {told}")
         self._next[name] = (uidvalidity, uid + 1)
@@ -372,7 +376,6 @@ class Racer(threading.Thread):
         gone = self._rng.sample(self._uids[name], min(len(self._uids[name]), self._rng.choice((1, 1, 3, 8))))
         which = ",".join(map(str, gone))
         self._do(self._client.select(name))
-        self._do(self._client.uid("STORE", which, "+FLAGS.SILENT", "(\\Deleted)"))
         self._do(self._client.uid("EXPUNGE", which))
         self._do(self._client.unselect())
         self._uids[name] = [uid for uid in self._uids[name] if uid not in gone]
@@ -381,9 +384,12 @@ class Racer(threading.Thread):
         """Another mailbox under the same name: UIDs begin at 1 again, under another UIDVALIDITY.
 
         Two that change their names are more than Dovecot 2.3 can do under open sessions: it gives UIDs of the one in the other.
+        So it does when a session had the lock of the old one, which is a file in its folder, as the new one is made. The
+        lock remains in the old one, and who deletes it waits two minutes for nobody: it stays, under a name of its own.
         """
-        self._do(self._client.rename(name, "gone"))
-        self._do(self._client.delete("gone"))
+        self._n_gone += 1
+        self._client.rename(name, f"gone{self._n_gone}")  # NO: it had gone before
+        time.sleep(LOCK_SECONDS)
         self._make(name)
 
 
