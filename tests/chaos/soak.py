@@ -38,7 +38,7 @@ RACE_LEAST, RACE_MOST = 60, 200  # messages of a mailbox
 TOTAL_SESSIONS = 20
 PASSWORD_SECONDS = 2.0  # between two changes of a password
 PACE = 0.001  # between the second client's steps
-LOCK_SECONDS = 0.1  # for which a session of Dovecot may have the lock of a mailbox
+LOCK_SECONDS = 1.0  # until each session of Dovecot has noticed that a mailbox has gone
 # Processes are used again: a login is what the soak has the most of.
 QUICK_LOGINS = """
 service imap-login {
@@ -340,7 +340,7 @@ class Racer(threading.Thread):
         name = self._rng.choice(self.names)
         what = self._rng.random()
         n = len(self._uids[name])
-        if what < 0.004:
+        if what < 0.002:
             self._anew(name)
         elif n < RACE_MOST and (what < 0.55 or n < RACE_LEAST):
             self._append(name)
@@ -357,8 +357,8 @@ class Racer(threading.Thread):
         self._do(self._client.select(name))  # a Maildir has no UIDVALIDITY before
         self._do(self._client.unselect())
         self._next[name] = status(self._client, name)
-        if self._next[name][0] == 0:
-            raise Odd(f"{name} has no UIDVALIDITY")
+        if self._next[name][0] == 0 or self._next[name][1] != 1:
+            raise Odd(f"{name} is new, and UIDVALIDITY and UIDNEXT are {self._next[name]}")
         self._uids[name] = []
         for _ in range(RACE_LEAST):
             self._append(name)
@@ -384,11 +384,12 @@ class Racer(threading.Thread):
         """Another mailbox under the same name: UIDs begin at 1 again, under another UIDVALIDITY.
 
         Two that change their names are more than Dovecot 2.3 can do under open sessions: it gives UIDs of the one in the other.
-        So it does when a session had the lock of the old one, which is a file in its folder, as the new one is made. The
-        lock remains in the old one, and who deletes it waits two minutes for nobody: it stays, under a name of its own.
+        So it does when a session that has the old one open comes to the new one, which is the same folder for it. The file
+        that is a session's lock remains in the old one, and who deletes that waits two minutes for nobody: it stays.
         """
         self._n_gone += 1
-        self._client.rename(name, f"gone{self._n_gone}")  # NO: it had gone before
+        if self._client.rename(name, f"gone{self._n_gone}")[0] != "OK":
+            self._client.delete(name)  # unless it had gone before
         time.sleep(LOCK_SECONDS)
         self._make(name)
 
