@@ -75,11 +75,9 @@ static void conclude(struct api_append *self)
 		self->place = self->found;
 		self->job.report_less = NULL;
 		api_append_arrived(self);
-	} else if (n_found > 1 || self->is_confirmed) {
-		cannot_tell(&self->job);
-	} else if (self->n_looks < N_LOOKS) {
+	} else if (n_found == 0 && !self->is_confirmed && self->n_looks < N_LOOKS) {
 		gp_timer_start(&self->look_again, pauses_ms[self->n_looks - 1]);
-	} else if (self->is_in_doubt) {
+	} else if (n_found > 1 || self->is_confirmed || self->is_in_doubt) {
 		cannot_tell(&self->job);
 	} else {
 		is_absent(self);

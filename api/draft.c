@@ -108,10 +108,13 @@ static enum gp_status read_text(const json_t *object, const char *name, struct p
 {
 	json_t *value = member(object, name);
 
+	*text_out = SPAN_NIL;
 	if (value && !json_is_string(value)) {
 		return gp_error_set(error, GP_INVALID, "%s: must be a string", path.text);
 	}
-	*text_out = value ? text_of(value) : SPAN_NIL;
+	if (value) {
+		*text_out = text_of(value);
+	}
 	return GP_OK;
 }
 
@@ -514,13 +517,13 @@ enum gp_status api_draft_read_json(struct api_draft *draft, struct span json, st
 	static const char *const names[] = {"from",    "sender",  "replyTo",     "to",        "cc",         "bcc",
 					    "subject", "text",    "html",        "inReplyTo", "references", "messageId",
 					    "sentAt",  "headers", "attachments", "keywords",  "receivedAt"};
+	static enum gp_status (*const readers[])(struct api_draft *, struct gp_error *) = {
+		read_lists, read_texts, read_moments, read_headers, read_keywords, read_attachments};
 	enum gp_status status = api_body_parse(json, &draft->json, error);
 
 	if (status == GP_OK) {
 		status = api_body_check_members(draft->json, NULL, names, sizeof names / sizeof names[0], error);
 	}
-	enum gp_status (*const readers[])(struct api_draft *, struct gp_error *) = {
-		read_lists, read_texts, read_moments, read_headers, read_keywords, read_attachments};
 	for (size_t i = 0; i < sizeof readers / sizeof readers[0] && status == GP_OK; i++) {
 		status = readers[i](draft, error);
 	}

@@ -411,13 +411,15 @@ static void next(struct feed_sync *self)
 		return;
 	}
 	struct feed_catch *catch = next_catch(self);
-	if (!catch) {
-		finish(self);
-	} else if (catch->since.kind == API_STATE_NONE || api_state_is_equal(&catch->since, &self->mailbox->state)) {
+	while (catch &&
+	       (catch->since.kind == API_STATE_NONE || api_state_is_equal(&catch->since, &self->mailbox->state))) {
 		done_with_one(self);
-		next(self);
-	} else {
+		catch = next_catch(self);
+	}
+	if (catch) {
 		start_sync(self, &catch->since);
+	} else {
+		finish(self);
 	}
 }
 

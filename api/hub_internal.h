@@ -64,7 +64,7 @@ bool feed_has_streams(const struct api_feed *feed);
 /* What streams want watched: all mailboxes (true), or those that add() is called for. */
 bool feed_wants(const struct api_feed *feed, void (*add)(void *ctx, struct span mailbox), void *ctx);
 /* The watch's events. */
-void feed_changed(struct api_feed *feed, struct span mailbox, const struct imap_status *status);
+void feed_changed(struct api_feed *feed, struct span name, const struct imap_status *status);
 void feed_listed(struct api_feed *feed);
 void feed_up(struct api_feed *feed);
 void feed_down(struct api_feed *feed);
