@@ -156,7 +156,9 @@ enum gp_status api_etag_of_content(uint32_t uidvalidity, uint32_t uid, const cha
 	char hex[33];
 	enum gp_status status = GP_OK;
 
-	if (!part || part[0] == '\0') {
+	if (uidvalidity == 0) {
+		etag_out[0] = '\0';
+	} else if (!part || part[0] == '\0') {
 		snprintf(etag_out, API_ETAG_SIZE, "\"%" PRIu32 ".%" PRIu32 "\"", uidvalidity, uid);
 	} else if (strlen(part) <= 32 && !strpbrk(part, "\"\\ \r\n\t")) {
 		snprintf(etag_out, API_ETAG_SIZE, "\"%" PRIu32 ".%" PRIu32 ".%s\"", uidvalidity, uid, part);

@@ -24,7 +24,8 @@ struct api_message_version {
 enum gp_status api_etag_of_message(const struct api_message_version *version, char etag_out[API_ETAG_SIZE]) GP_MUST_USE;
 
 /* "\"<uidvalidity>.<uid>[.<part>]\"", strong: stored bytes never change. `part` may be
- * NULL; what is too long is hashed. */
+ * NULL; what is too long is hashed. Empty without a UIDVALIDITY (0): the UID may be
+ * another message's tomorrow (RFC 3501 section 2.3.1.1). */
 enum gp_status api_etag_of_content(uint32_t uidvalidity, uint32_t uid, const char *part,
 				   char etag_out[API_ETAG_SIZE]) GP_MUST_USE;
 

@@ -78,12 +78,6 @@ static void fail_with(struct attachments *self, enum gp_status status)
 
 /* ---- the head ---- */
 
-static void add_cache_headers(struct attachments *self)
-{
-	api_header_add(self->job.exchange, "ETag", self->etag);
-	api_header_add(self->job.exchange, "Cache-Control", "private, max-age=31536000, immutable");
-}
-
 static enum gp_status begin_body(struct attachments *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
@@ -91,7 +85,7 @@ static enum gp_status begin_body(struct attachments *self)
 
 	api_header_add(exchange, "Content-Type", "application/zip");
 	api_header_add(exchange, "Content-Disposition", api_disposition(&exchange->arena, true, name));
-	add_cache_headers(self);
+	api_header_add_immutable(exchange, self->etag);
 	return api_sink_begin(&self->sink);
 }
 
@@ -289,12 +283,12 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 
 static bool is_unmodified(struct attachments *self)
 {
+	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
 	char etag[API_ETAG_SIZE];
 
 	self->etag[0] = '\0';
-	/* weak: another zlib may write the same in other bytes */
-	if (api_etag_of_content(api_job_selected(&self->job)->uidvalidity, self->uid, "attachments.zip", etag) ==
-	    GP_OK) {
+	enum gp_status status = api_etag_of_content(uidvalidity, self->uid, "attachments.zip", etag);
+	if (status == GP_OK && etag[0] != '\0') { /* weak: another zlib may write the same in other bytes */
 		memcpy(self->etag, "W/", 2);
 		memcpy(self->etag + 2, etag, sizeof etag);
 	}
@@ -318,7 +312,7 @@ static void on_facts(void *ctx, const struct gp_error *error)
 	}
 	if (is_unmodified(self)) {
 		struct api_exchange *exchange = self->job.exchange;
-		add_cache_headers(self);
+		api_header_add_immutable(exchange, self->etag);
 		api_job_finish(&self->job);
 		api_reply_empty(exchange, 304);
 		return;

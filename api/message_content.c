@@ -100,8 +100,7 @@ static void add_type_and_disposition(struct message_content *self)
 
 static void add_cache_headers(struct message_content *self)
 {
-	api_header_add(self->job.exchange, "ETag", self->etag);
-	api_header_add(self->job.exchange, "Cache-Control", "private, max-age=31536000, immutable");
+	api_header_add_immutable(self->job.exchange, self->etag);
 	api_header_add(self->job.exchange, "Accept-Ranges", "bytes");
 }
 

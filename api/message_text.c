@@ -96,7 +96,7 @@ static void on_headers(void *ctx, const struct gp_error *error)
 
 	struct api_exchange *exchange = api_job_finish(&self->job);
 	if (written == GP_OK && api_etag_of_content(uidvalidity, self->uid, "headers", etag) == GP_OK) {
-		api_header_add(exchange, "ETag", etag);
+		api_header_add(exchange, "ETag", etag[0] != '\0' ? etag : NULL);
 		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
 			gp_buffer_deinit(&body);
 			api_reply_empty(exchange, 304);
@@ -477,7 +477,7 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		return;
 	}
 	if (api_none_match_hits(self->if_none_match, self->etag)) {
-		api_header_add(exchange, "ETag", self->etag);
+		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
 		api_job_finish(&self->job);
 		api_reply_empty(exchange, 304);
 		return;

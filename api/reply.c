@@ -72,6 +72,14 @@ void api_header_addf(struct api_exchange *exchange, const char *name, const char
 	add(exchange, name, value);
 }
 
+void api_header_add_immutable(struct api_exchange *exchange, const char *etag)
+{
+	if (etag[0] != '\0') {
+		api_header_add(exchange, "ETag", etag);
+		api_header_add(exchange, "Cache-Control", "private, max-age=31536000, immutable");
+	}
+}
+
 bool api_header_is_set(const struct api_exchange *exchange, const char *name)
 {
 	for (size_t i = 0; i < exchange->n_headers; i++) {
