@@ -362,22 +362,37 @@ static void on_expunged(void *ctx, const struct gp_error *error)
 	}
 }
 
-static void on_marked(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
+/* After a STORE: who had changed is settled. False: it has failed, or nothing of the run is left. */
+static bool goes_on_stored(struct api_bulk *self, const struct gp_error *error, const struct imap_uidset *modified,
+			   const char *so_far)
 {
-	struct api_bulk *self = bulk_of(ctx);
-	const char *so_far = self->is_permanent ? NULL : "the message was copied, and is still here";
 	struct imap_uidset refused = common(self, modified, &self->run);
 
 	if (!goes_on(self, error)) {
 		imap_uidset_deinit(&refused);
-		return;
+		return false;
 	}
 	settle_modified(self, refused, so_far);
 	if (self->has_error) {
 		refuse_run(self, so_far);
-	} else if (imap_uidset_is_empty(&self->run)) {
+		return false;
+	}
+	if (imap_uidset_is_empty(&self->run)) {
 		end_run(self);
-	} else if (!can(self, IMAP_CAP_UIDPLUS)) {
+		return false;
+	}
+	return true;
+}
+
+static void on_marked(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
+{
+	struct api_bulk *self = bulk_of(ctx);
+	const char *so_far = self->is_permanent ? NULL : "the message was copied, and is still here";
+
+	if (!goes_on_stored(self, error, modified, so_far)) {
+		return;
+	}
+	if (!can(self, IMAP_CAP_UIDPLUS)) {
 		api_bulk_result_add_remains(&self->result, &self->run);
 		settle_changed(self, whole_run(self));
 		end_run(self);
@@ -551,18 +566,11 @@ static void after_store(struct api_bulk *self, const struct gp_error *error, con
 			bool is_clearing)
 {
 	const char *so_far = is_clearing && self->keywords.n_set > 0 ? "keywords were set" : NULL;
-	struct imap_uidset refused = common(self, modified, &self->run);
 
-	if (!goes_on(self, error)) {
-		imap_uidset_deinit(&refused);
+	if (!goes_on_stored(self, error, modified, so_far)) {
 		return;
 	}
-	settle_modified(self, refused, so_far);
-	if (self->has_error) {
-		refuse_run(self, so_far);
-	} else if (imap_uidset_is_empty(&self->run)) {
-		end_run(self);
-	} else if (!is_clearing && self->keywords.n_clear > 0) {
+	if (!is_clearing && self->keywords.n_clear > 0) {
 		store(self, true);
 	} else {
 		look(self, API_BULK_STORED, after_keywords);

@@ -285,10 +285,8 @@ static void test_looks_again(void **state)
 	leave_idle(0);
 }
 
-/* Where changes come, NOOPs ask for the next one; IDLE goes on when it is quiet again. */
-static void test_probes(void **state)
+static void begin_lively(void)
 {
-	(void)state;
 	begin(4, 100);
 	watch_mailboxes("INBOX", NULL, NULL);
 	fake_log_in(at(0), IDLE_CAPS);
@@ -298,6 +296,13 @@ static void test_probes(void **state)
 	pool->n_lively = 1; /* this one, as it has just begun */
 	fake_feed(at(0), "* 2 EXISTS\r\n");
 	expect_told("INBOX;");
+}
+
+/* Where changes come, NOOPs ask for the next one; IDLE goes on when it is quiet again. */
+static void test_probes(void **state)
+{
+	(void)state;
+	begin_lively();
 	uint64_t until_ms = fake_now_ms(net) + GP_WATCH_LIVELY_MS;
 	fake_turn(net, GP_WATCH_PROBE_MS);
 	interrupted(0);
@@ -320,15 +325,7 @@ static void test_probes(void **state)
 static void test_probes_end_early(void **state)
 {
 	(void)state;
-	begin(4, 100);
-	watch_mailboxes("INBOX", NULL, NULL);
-	fake_log_in(at(0), IDLE_CAPS);
-	examined(0, "INBOX");
-	expect_told("up;");
-	idles(0);
-	pool->n_lively = 1; /* this one, as it has just begun */
-	fake_feed(at(0), "* 2 EXISTS\r\n");
-	expect_told("INBOX;");
+	begin_lively();
 	fake_turn(net, GP_WATCH_PROBE_MS);
 	interrupted(0);
 	fake_expect(at(0), "NOOP");
