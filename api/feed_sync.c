@@ -23,6 +23,7 @@ struct feed_sync {
 	struct api_listener *stream;   /* link: that stream; NULL: it has left */
 	bool is_told;                  /* the mailbox's own is done */
 	uint64_t number;               /* feed->clock when its moment was */
+	bool is_counted;               /* STATUS has been asked */
 	/* what was found, until STATUS has answered: the mailbox's own event has its counts */
 	bool is_held;
 	struct gp_error held_error; /* GP_OK: none */
@@ -377,13 +378,20 @@ static void on_status(void *ctx, const struct gp_error *error, const struct imap
 	}
 }
 
+/* STATUS goes behind the first one: it is asked of a session that has the mailbox open, and must
+ * not be older than what is found. */
 static void start_sync(struct feed_sync *self, const struct api_state *since)
 {
-	self->sync =
-		api_sync_start(imap_lease_session(self->lease), &self->moment,
-			       since->kind == API_STATE_NONE ? NULL : since, API_SYNC_MAX_CHANGES, on_synced, self);
+	struct imap_session *session = imap_lease_session(self->lease);
+
+	self->sync = api_sync_start(session, &self->moment, since->kind == API_STATE_NONE ? NULL : since,
+				    API_SYNC_MAX_CHANGES, on_synced, self);
 	if (!self->sync) {
 		failed_for_memory(self);
+	} else if (!self->is_counted) {
+		self->is_counted = true;
+		self->status = imap_status_start(session, span_of(self->mailbox->name), api_mailbox_status_items(),
+						 on_status, self);
 	}
 }
 
@@ -429,14 +437,13 @@ static void on_lease(void *ctx, struct imap_lease *lease, const struct gp_error 
 {
 	struct feed_sync *self = ctx;
 
+	(void)lease; /* self->lease */
 	if (error) {
 		self->lease = NULL;
 		failed(self, error);
 		return;
 	}
 	self->number = self->mailbox->feed->clock;
-	self->status = imap_status_start(imap_lease_session(lease), span_of(self->mailbox->name),
-					 api_mailbox_status_items(), on_status, self);
 	next(self);
 }
 
