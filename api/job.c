@@ -461,7 +461,7 @@ static void start_lease(struct api_job *job)
 
 void api_job_move_to(struct api_job *job, const struct api_job_place *place, void (*next)(struct api_job *job))
 {
-	imap_lease_end(&job->lease, false);
+	stop_work(job, false);
 	job->place = *place;
 	job->is_moved = true;
 	job->next = next;
@@ -472,7 +472,7 @@ void api_job_report_from(struct api_job *job, struct span mailbox, void (*report
 			 void (*report_less)(struct api_job *job))
 {
 	tell_written(job);
-	imap_lease_end(&job->lease, false);
+	stop_work(job, false);
 	job->mailbox_name = mailbox;
 	job->spec.is_write = false;
 	job->place = (struct api_job_place){.mailbox = mailbox};
