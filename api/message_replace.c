@@ -6,6 +6,7 @@
  *   STATUS, APPEND                     with the old keywords, unless others are given
  *   STORE \Deleted [UNCHANGEDSINCE]    412: another client was first, and both are there
  *   UID EXPUNGE of exactly the old one
+ *   FETCH (UID FLAGS)                  servers say OK to who may not expunge
  *   201, the new one; without UIDPLUS the old one remains, marked as deleted
  *
  * In this order, so that at no moment there is neither. What fails after the APPEND says
@@ -23,6 +24,7 @@ static const struct span deleted = {"\\Deleted", 8};
 struct replacement {
 	struct api_append append; /* first */
 	uint32_t uid;
+	uint32_t uidvalidity; /* of the mailbox that had the old one; 0: it was not looked for */
 	struct span if_match; /* borrow: the exchange's */
 	/* one run */
 	struct imap_uidset uids; /* own: the old one */
@@ -139,6 +141,7 @@ static void look(struct api_append *append)
 					     .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ};
 
 	self->has_row = self->has_too_many = false;
+	self->uidvalidity = api_job_selected(&append->job)->uidvalidity;
 	append->job.call = imap_fetch_start(api_job_session(&append->job), &spec, on_old_row, on_old, self);
 	api_job_started(&append->job, append->job.call);
 }
@@ -160,13 +163,38 @@ static void note_remains(struct replacement *self)
 	api_json_set(self->append.extra, "remains", remains);
 }
 
-static void on_expunged(void *ctx, const struct gp_error *error)
+static void on_row_behind(void *ctx, const struct imap_fetch *row)
+{
+	(void)row;
+	replacement_of(ctx)->has_row = true;
+}
+
+static void on_look_behind(void *ctx, const struct gp_error *error)
 {
 	struct replacement *self = replacement_of(ctx);
 
-	if (api_job_check(job_of(self), error)) {
-		api_append_reply(&self->append);
+	if (!api_job_check(job_of(self), error)) {
+		return;
 	}
+	if (self->has_row) {
+		note_remains(self);
+	}
+	api_append_reply(&self->append);
+}
+
+static void on_expunged(void *ctx, const struct gp_error *error)
+{
+	struct replacement *self = replacement_of(ctx);
+	struct api_job *job = job_of(self);
+	const struct imap_fetch_spec spec = {.uids = &self->uids, .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS};
+
+	if (!api_job_check(job, error)) {
+		return;
+	}
+	self->has_row = false;
+	job->is_unconfirmed = true;
+	job->call = imap_fetch_start(api_job_session(job), &spec, on_row_behind, on_look_behind, self);
+	api_job_started(job, job->call);
 }
 
 static void on_marked(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
@@ -195,14 +223,23 @@ static void ignore_row(void *ctx, const struct imap_fetch *row)
 	(void)row;
 }
 
+/* The one that had the old message; when the rest is done of what was begun under the same
+ * Idempotency-Key, the one that the APPEND's own STATUS told of, or the caller. */
+static bool is_same_mailbox(const struct replacement *self, uint32_t uidvalidity)
+{
+	const struct api_job_spec *spec = &self->append.job.spec;
+	uint32_t expected = self->uidvalidity != 0 ? self->uidvalidity : self->append.trace.uidvalidity;
+
+	return uidvalidity == (expected == 0 && spec->has_uidvalidity ? spec->uidvalidity : expected);
+}
+
 static void mark(struct api_job *job)
 {
 	struct replacement *self = replacement_of(job);
 	const struct imap_selected *selected = api_job_selected(job);
 	uint64_t modseq = self->modseq;
 
-	/* The APPEND's own STATUS said which mailbox this is; 0: it said nothing. */
-	if (self->append.trace.uidvalidity != 0 && selected->uidvalidity != self->append.trace.uidvalidity) {
+	if (!is_same_mailbox(self, selected->uidvalidity)) {
 		api_job_fail(job, API_PROBLEM_GONE, NULL, "the mailbox '%s' has another UIDVALIDITY since",
 			     api_excerpt(job->mailbox_name).text);
 		return;
