@@ -30,7 +30,7 @@ static enum gp_status advance(struct imap_call *call)
 	struct imap_uidset uids = {.ranges = &range, .n_ranges = 1};
 	struct imap_search_term term = {.kind = IMAP_SEARCH_UID, .uids = &uids};
 	struct imap_search search = {.terms = &term, .n_terms = 1};
-	struct imap_command_spec spec = {.kind = IMAP_COMMAND_SEARCH};
+	struct imap_command_spec spec = {.kind = IMAP_COMMAND_SEARCH, .is_bare = !self->is_extended};
 
 	if (self->is_sent) {
 		return GP_OK;

@@ -234,7 +234,7 @@ static enum gp_status advance(struct imap_call *call)
 	size_t max_in_flight = self->is_extended ? MAX_IN_FLIGHT : 1;
 
 	while (!is_all_sent(self) && call->n_steps < max_in_flight) {
-		struct imap_command_spec spec = {.kind = IMAP_COMMAND_SEARCH};
+		struct imap_command_spec spec = {.kind = IMAP_COMMAND_SEARCH, .is_bare = !self->is_extended};
 		struct imap_call_step *step = imap_call_step_new(call, "UID SEARCH", &spec);
 		if (!step) {
 			return GP_NO_MEMORY;

@@ -218,6 +218,7 @@ struct imap_command_spec {
 	unsigned row_items;                     /* FETCH: the IMAP_ITEM_… it takes */
 	bool takes_vanished;                    /* FETCH: VANISHED (EARLIER) too, and no other */
 	bool is_window;                         /* FETCH: tells its rows by their origin */
+	bool is_bare;                           /* SEARCH: its answer has no tag, whatever the server offers */
 	struct span mailbox;                    /* STATUS, SELECT: UTF-8, copied */
 	bool is_examine;                        /* SELECT */
 	uint64_t streamed;                      /* APPEND: octets of the literal whose head was written last; 0: none */

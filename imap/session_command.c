@@ -463,7 +463,7 @@ static bool is_ambiguous(const struct imap_session *session, const struct imap_c
 {
 	switch (command->spec.kind) {
 	case IMAP_COMMAND_SEARCH:
-		return !imap_session_can(session, IMAP_CAP_ESEARCH);
+		return command->spec.is_bare || !imap_session_can(session, IMAP_CAP_ESEARCH);
 	case IMAP_COMMAND_MYRIGHTS:
 		return !command->raw_mailbox;
 	case IMAP_COMMAND_SORT:
