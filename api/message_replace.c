@@ -163,10 +163,20 @@ static void note_remains(struct replacement *self)
 	api_json_set(self->append.extra, "remains", remains);
 }
 
-static void on_row_behind(void *ctx, const struct imap_fetch *row)
+static void on_row(void *ctx, const struct imap_fetch *row)
 {
 	(void)row;
 	replacement_of(ctx)->has_row = true;
+}
+
+static void look_again(struct replacement *self, imap_done_fn done)
+{
+	struct api_job *job = job_of(self);
+	const struct imap_fetch_spec spec = {.uids = &self->uids, .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS};
+
+	self->has_row = false;
+	job->call = imap_fetch_start(api_job_session(job), &spec, on_row, done, self);
+	api_job_started(job, job->call);
 }
 
 static void on_look_behind(void *ctx, const struct gp_error *error)
@@ -185,18 +195,43 @@ static void on_look_behind(void *ctx, const struct gp_error *error)
 static void on_expunged(void *ctx, const struct gp_error *error)
 {
 	struct replacement *self = replacement_of(ctx);
+
+	if (api_job_check(job_of(self), error)) {
+		job_of(self)->is_unconfirmed = true;
+		look_again(self, on_look_behind);
+	}
+}
+
+static void expunge(struct replacement *self)
+{
 	struct api_job *job = job_of(self);
-	const struct imap_fetch_spec spec = {.uids = &self->uids, .items = IMAP_ITEM_UID | IMAP_ITEM_FLAGS};
+
+	if (!imap_session_can(api_job_session(job), IMAP_CAP_UIDPLUS)) {
+		note_remains(self);
+		api_append_reply(&self->append);
+		return;
+	}
+	job->call = imap_expunge_start(api_job_session(job), self->uid, on_expunged, self);
+	api_job_started(job, job->call);
+}
+
+static void on_look_between(void *ctx, const struct gp_error *error)
+{
+	struct replacement *self = replacement_of(ctx);
+	struct api_job *job = job_of(self);
 
 	if (!api_job_check(job, error)) {
 		return;
 	}
-	self->has_row = false;
-	job->is_unconfirmed = true;
-	job->call = imap_fetch_start(api_job_session(job), &spec, on_row_behind, on_look_behind, self);
-	api_job_started(job, job->call);
+	if (self->has_row) {
+		expunge(self);
+	} else {
+		api_job_fail(job, API_PROBLEM_PRECONDITION_FAILED, NULL,
+			     "the old message is gone: another client was first");
+	}
 }
 
+/* A STORE that meets no message is OK: who demands that the old one be as it was wants to see it. */
 static void on_marked(void *ctx, const struct gp_error *error, const struct imap_uidset *modified)
 {
 	struct replacement *self = replacement_of(ctx);
@@ -208,19 +243,11 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 	if (!imap_uidset_is_empty(modified)) {
 		api_job_fail(job, API_PROBLEM_PRECONDITION_FAILED, NULL,
 			     "the old message has been changed meanwhile, and is still there");
-	} else if (!imap_session_can(api_job_session(job), IMAP_CAP_UIDPLUS)) {
-		note_remains(self);
-		api_append_reply(&self->append);
+	} else if (self->if_match.len > 0 && !self->has_row) {
+		look_again(self, on_look_between);
 	} else {
-		job->call = imap_expunge_start(api_job_session(job), self->uid, on_expunged, self);
-		api_job_started(job, job->call);
+		expunge(self);
 	}
-}
-
-static void ignore_row(void *ctx, const struct imap_fetch *row)
-{
-	(void)ctx;
-	(void)row;
 }
 
 /* The one that had the old message; when the rest is done of what was begun under the same
@@ -256,7 +283,8 @@ static void mark(struct api_job *job)
 		.has_unchanged_since = self->if_match.len > 0 && modseq != 0 && selected->has_modseq,
 		.unchanged_since = modseq,
 	};
-	job->call = imap_store_start(api_job_session(job), &spec, ignore_row, on_marked, self);
+	self->has_row = false;
+	job->call = imap_store_start(api_job_session(job), &spec, on_row, on_marked, self);
 	api_job_started(job, job->call);
 }
 
@@ -293,6 +321,11 @@ void api_message_put(struct api_request *request)
 	self->append.release = release;
 	self->uid = request->uid;
 	self->if_match = request->exchange->ops->header(request->exchange, "If-Match");
+	if (!span_is_nil(request->exchange->ops->header(request->exchange, "Content-Range"))) {
+		api_reply_problem(request->exchange, API_PROBLEM_BAD_REQUEST, NULL,
+				  "a message is replaced as a whole, and Content-Range is of a piece");
+		return;
+	}
 	if (imap_uidset_add(&self->uids, self->uid, self->uid) != GP_OK) {
 		api_reply_problem(request->exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;
