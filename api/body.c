@@ -6,10 +6,17 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 
-/* Jansson recurses on what it reads: what is too deep must not reach it. Brackets are
- * counted outside strings; whether they match is Jansson's to say. */
-static bool is_too_deep(struct span bytes)
+struct shape {
+	size_t depth;    /* at the deepest place */
+	size_t n_values; /* at least as many as there are, but for the first of each array or object */
+};
+
+/* Jansson recurses on what it reads, and takes a hundred bytes for a value of two: what is
+ * too deep, or too much, must not reach it. Brackets and commas are counted outside strings;
+ * whether they match is Jansson's to say. */
+static struct shape shape_of(struct span bytes)
 {
+	struct shape shape = {0};
 	size_t depth = 0;
 	bool is_in_string = false;
 
@@ -24,14 +31,16 @@ static bool is_too_deep(struct span bytes)
 		} else if (c == '"') {
 			is_in_string = true;
 		} else if (c == '{' || c == '[') {
-			if (++depth > GP_MAX_JSON_DEPTH) {
-				return true;
-			}
+			depth++;
+			shape.depth = depth > shape.depth ? depth : shape.depth;
+			shape.n_values++;
 		} else if ((c == '}' || c == ']') && depth > 0) {
 			depth--;
+		} else if (c == ',') {
+			shape.n_values++;
 		}
 	}
-	return false;
+	return shape;
 }
 
 enum gp_status api_body_parse(struct span bytes, json_t **object_out, struct gp_error *error)
@@ -45,9 +54,13 @@ enum gp_status api_body_parse(struct span bytes, json_t **object_out, struct gp_
 		return gp_error_set(error, GP_INVALID, "the body is not UTF-8: byte %zu is not valid",
 				    utf8_valid_prefix(bytes));
 	}
-	if (is_too_deep(bytes)) {
+	struct shape shape = shape_of(bytes);
+	if (shape.depth > GP_MAX_JSON_DEPTH) {
 		return gp_error_set(error, GP_INVALID, "the JSON body is nested deeper than %d levels",
 				    GP_MAX_JSON_DEPTH);
+	}
+	if (shape.n_values > GP_MAX_JSON_VALUES) {
+		return gp_error_set(error, GP_INVALID, "the JSON body has more than %d values", GP_MAX_JSON_VALUES);
 	}
 	json_t *value = NULL;
 	enum gp_status status = api_json_read(bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &value, &where);

@@ -6,7 +6,7 @@
  * never passes as JSON.
  *
  * Limits: GP_MAX_JSON_BODY bytes (the exchange keeps no more), GP_MAX_JSON_DEPTH
- * levels, counted before Jansson, which recurses, sees a byte.
+ * levels and GP_MAX_JSON_VALUES, counted before Jansson, which recurses, sees a byte.
  */
 #ifndef GP_API_BODY_H
 #define GP_API_BODY_H

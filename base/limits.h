@@ -31,6 +31,7 @@
 #define GP_MAX_QUERY_PARAMETERS 200
 #define GP_MAX_JSON_BODY GP_MIB
 #define GP_MAX_JSON_DEPTH 32
+#define GP_MAX_JSON_VALUES 20000
 #define GP_MAX_HELD_MESSAGE GP_MIB /* a message whose length is not known before it is there */
 #define GP_MAX_HELD (256 * GP_MIB) /* bodies and messages that all requests together hold in memory */
 #define GP_HEADER_DEADLINE_MS 20000

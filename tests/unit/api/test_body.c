@@ -151,14 +151,19 @@ static void many_members(void **state)
 
 	gp_buffer_init(&text, GP_MAX_JSON_BODY);
 	assert_int_equal(gp_buffer_append(&text, SPAN_LIT("{\"keywords\":1")), GP_OK);
-	for (unsigned i = 0; text.len < GP_MAX_JSON_BODY - 32; i++) {
-		assert_int_equal(gp_buffer_printf(&text, ",\"k%u\":0", i), GP_OK);
+	for (unsigned i = 1; i < GP_MAX_JSON_VALUES; i++) {
+		assert_int_equal(gp_buffer_printf(&text, ",\"k,%u\":0", i), GP_OK);
 	}
 	assert_int_equal(gp_buffer_append_char(&text, '}'), GP_OK);
 	assert_int_equal(api_body_parse(gp_buffer_span(&text), &object, &error), GP_OK);
 	assert_int_equal(api_body_check_members(object, NULL, names, 1, &error), GP_INVALID);
-	assert_string_equal(error.text, "unknown member 'k0'");
+	assert_string_equal(error.text, "unknown member 'k,1'");
 	json_decref(object);
+	gp_buffer_truncate(&text, text.len - 1);
+	assert_int_equal(gp_buffer_append(&text, SPAN_LIT(",\"a\":0}")), GP_OK);
+	gp_error_clear(&error);
+	assert_int_equal(api_body_parse(gp_buffer_span(&text), &object, &error), GP_INVALID);
+	assert_string_equal(error.text, "the JSON body has more than 20000 values");
 	gp_buffer_deinit(&text);
 
 	gp_error_clear(&error);
