@@ -70,6 +70,19 @@ bool api_cursor_parse(struct span text, struct api_cursor *cursor_out)
 	return true;
 }
 
+/* As it came: "@" and "%40" are not the same. What may not stand in an address is escaped. */
+static enum gp_status append_raw(struct gp_buffer *out, struct span raw)
+{
+	enum gp_status status = GP_OK;
+
+	for (size_t i = 0; i < raw.len && status == GP_OK; i++) {
+		unsigned char c = (unsigned char)raw.ptr[i];
+		bool is_plain = c > ' ' && c < 0x7f && !strchr("\"<>\\^`{|}", c);
+		status = is_plain ? gp_buffer_append_char(out, (char)c) : gp_buffer_printf(out, "%%%02X", c);
+	}
+	return status;
+}
+
 char *api_cursor_next(struct gp_arena *arena, struct span request_target, const struct api_target *target,
 		      const struct api_cursor *cursor)
 {
@@ -79,7 +92,7 @@ char *api_cursor_next(struct gp_arena *arena, struct span request_target, const 
 	char *next = NULL;
 
 	gp_buffer_init(&out, 4 * GP_MAX_TARGET);
-	enum gp_status status = gp_buffer_append(&out, path);
+	enum gp_status status = append_raw(&out, path);
 	char separator = '?';
 	for (size_t i = 0; i < target->n_params && status == GP_OK; i++) {
 		const struct api_param *param = &target->params[i];
@@ -87,8 +100,10 @@ char *api_cursor_next(struct gp_arena *arena, struct span request_target, const 
 			continue;
 		}
 		char *name = api_percent_encode(arena, param->name);
-		char *value = api_percent_encode(arena, param->value);
-		status = name && value ? gp_buffer_printf(&out, "%c%s=%s", separator, name, value) : GP_NO_MEMORY;
+		status = name ? gp_buffer_printf(&out, "%c%s=", separator, name) : GP_NO_MEMORY;
+		if (status == GP_OK) {
+			status = append_raw(&out, param->raw_value);
+		}
 		separator = '&';
 	}
 	if (status == GP_OK) {

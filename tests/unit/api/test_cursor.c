@@ -19,7 +19,7 @@ static struct api_target parse(struct gp_arena *arena, const char *text)
 
 static void test_round_trip(void **state)
 {
-	const char *request = "/messages?mailbox=INBOX&subject=a%20b&cursor=old&sort=-size";
+	const char *request = "/messages?mailbox=@inbox&subject=a+%62,|&cursor=old&sort=-size";
 	struct api_cursor cursor = {
 		.uidvalidity = 7, .uid = 4294967294, .position = 3, .query = 9, .earlier = {5, 6}, .n_earlier = 2};
 	struct gp_arena arena;
@@ -28,7 +28,7 @@ static void test_round_trip(void **state)
 	gp_arena_init(&arena, 1 << 20);
 	struct api_target target = parse(&arena, request);
 	char *next = api_cursor_next(&arena, span_of(request), &target, &cursor);
-	assert_string_equal(next, "/messages?mailbox=INBOX&subject=a%20b&sort=-size&cursor=7.4294967294.3.9.5.6");
+	assert_string_equal(next, "/messages?mailbox=@inbox&subject=a+%62,%7C&sort=-size&cursor=7.4294967294.3.9.5.6");
 
 	struct api_cursor again;
 	assert_true(api_cursor_parse(SPAN_LIT("7.4294967294.3.9.5.6"), &again));
