@@ -20,6 +20,7 @@
 #define MAX_LIMIT_WITH_BODIES 200
 /* What a reply has beside its rows, generously: a guess that saves copying. */
 #define REPLY_FRAME (4 * GP_KIB)
+#define MAX_LINK 1024 /* a longer address is in the reply only, not in its head */
 
 struct message_list {
 	struct api_job job; /* first */
@@ -140,7 +141,9 @@ static void write_next(struct message_list *self, struct api_json_writer *writer
 	}
 	api_json_writer_key(writer, "next");
 	api_json_writer_string(writer, next);
-	api_header_addf(exchange, "Link", "<%s>; rel=\"next\"", next);
+	if (strlen(next) <= MAX_LINK) {
+		api_header_addf(exchange, "Link", "<%s>; rel=\"next\"", next);
+	}
 }
 
 static enum gp_status write_reply(struct message_list *self, struct gp_buffer *body)

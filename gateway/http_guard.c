@@ -2,6 +2,8 @@
 
 #include "base/limits.h"
 
+#define FIELD_BYTES 64 /* what libmicrohttpd keeps of a field beside its text */
+
 /* RFC 9110 section 5.6.2: tchar */
 static bool is_token(struct span s)
 {
@@ -149,8 +151,13 @@ struct http_guard_verdict http_guard_check(const struct http_guard_request *requ
 	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
 		return refuse(431, "There are more than 100 header fields.");
 	}
+	size_t n_bytes = request->target.len;
 	for (size_t i = 0; i < request->n_headers; i++) {
 		const struct http_guard_header *header = &request->headers[i];
+		n_bytes += header->name.len + header->value.len + FIELD_BYTES;
+		if (n_bytes > HTTP_GUARD_MAX_HEAD) {
+			return refuse(431, "The request line and the header fields are too long.");
+		}
 		if (!is_token(header->name)) {
 			return refuse(400, "The name of a header field is not a token.");
 		}

@@ -14,6 +14,9 @@
 
 #define HTTP_GUARD_MAX_HEADERS 100
 #define HTTP_GUARD_MAX_METHOD 32
+/* Bytes of the target, of all fields, and of what libmicrohttpd keeps of each: the head of the
+ * reply is to find room beside them in the connection's memory. */
+#define HTTP_GUARD_MAX_HEAD ((size_t)13 * 1024)
 
 struct http_guard_header {
 	struct span name, value; /* borrow */

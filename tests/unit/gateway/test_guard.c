@@ -179,10 +179,16 @@ static void test_sizes(void **state)
 		headers[i].name = i == 0 ? SPAN_LIT("Host") : SPAN_LIT("X");
 		headers[i].value = SPAN_LIT("a");
 	}
+	request.target.len = GP_MAX_TARGET / 2;
 	assert_int_equal(http_guard_check(&request).status, 0);
 	request.n_headers++;
 	assert_int_equal(http_guard_check(&request).status, 431);
 	request.n_headers--;
+	headers[1].value = span_make(target, GP_MAX_TARGET / 2); /* more than leaves room for a reply */
+	assert_int_equal(http_guard_check(&request).status, 431);
+	request.n_headers = 1;
+	request.target.len = GP_MAX_TARGET;
+	assert_int_equal(http_guard_check(&request).status, 0);
 	request.target.len++;
 	assert_int_equal(http_guard_check(&request).status, 414);
 }
