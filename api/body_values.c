@@ -216,6 +216,7 @@ static enum gp_status message_of(struct api_body_values *values, uint32_t uid, s
 	gp_buffer_init(&message->values, GP_MAX_JSON_REPLY);
 	gp_buffer_init(&message->preview, GP_MAX_JSON_REPLY);
 	values->left = values->budget;
+	values->n_left = API_BODY_VALUES_PARTS;
 	*message_out = values->n_messages++;
 	return GP_OK;
 }
@@ -225,11 +226,12 @@ static enum gp_status add(struct api_body_values *values, struct api_body_want w
 	enum gp_status status = GP_OK;
 	uint64_t whole = want.part->encoded_size < want.encoded_bytes ? want.part->encoded_size : want.encoded_bytes;
 
-	if (whole > values->left) {
+	if (whole > values->left || values->n_left == 0) {
 		want.is_done = true;
 		status = put_missing(values, &want);
 	} else {
 		values->left -= whole;
+		values->n_left--;
 	}
 	if (status == GP_OK && values->n_wants == values->size) {
 		size_t size = values->size ? values->size * 2 : 16;
@@ -390,7 +392,7 @@ static bool is_same_group(const struct api_body_values *values, size_t a, size_t
 		const struct api_body_want *x = &values->wants[a + i];
 		const struct api_body_want *y = &values->wants[b + i];
 		if (strcmp(x->part->part_id, y->part->part_id) != 0 || x->encoded_bytes != y->encoded_bytes ||
-		    y->is_done) {
+		    x->is_done != y->is_done) {
 			return false;
 		}
 	}
@@ -435,7 +437,11 @@ static void fetch_next(struct api_body_values *values)
 		size_t n_sections = 0;
 		for (size_t i = 0; i < n; i++) {
 			const struct api_body_want *want = &values->wants[values->group_first + i];
-			bool is_repeated = i > 0 && want->part == want[-1].part; /* preview and value of one part */
+			/* preview and value of one part */
+			bool is_repeated = n_sections > 0 && sections[n_sections - 1].section == want->part->part_id;
+			if (want->is_done) {
+				continue;
+			}
 			if (!is_repeated) {
 				sections[n_sections++] = (struct imap_section_spec){.section = want->part->part_id,
 										    .len = want->encoded_bytes};

@@ -21,6 +21,8 @@
 /* Encoded bytes fetched for one message; what is beyond comes as an empty, truncated value. */
 #define API_BODY_VALUES_MESSAGE (8 * GP_MIB)
 #define API_BODY_VALUES_LIST_MESSAGE (128 * GP_KIB)
+/* Parts fetched for one message, in one command; the rest likewise. */
+#define API_BODY_VALUES_PARTS 100
 
 struct api_body_want;
 struct api_body_message;
@@ -36,6 +38,7 @@ struct api_body_values {
 	bool is_out_of_memory; /* a value that came could not be kept */
 	size_t max_bytes;
 	uint64_t budget, left;             /* encoded bytes for one message, and what is left for the last one */
+	size_t n_left;                     /* parts, likewise */
 	size_t group_first, group_end;     /* the wants of the first message of the FETCH under way */
 	void (*done)(struct api_job *job); /* all are there; on failure the job has ended instead */
 };

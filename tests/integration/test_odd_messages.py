@@ -133,3 +133,21 @@ def test_each(alice: Client, odd: tuple[str, int]) -> None:
             if part.get("href") and n < 20:
                 response = alice.get(part["href"])
                 assert response.status in (200, 404), f"{part['href']}: {response.status} {response.body[:300]!r}"
+
+
+def test_thousands_of_parts(alice: Client, mail_server: ImapServer) -> None:
+    """The first hundred texts are asked for, in one command; the others say that they are cut."""
+    name = mail_server.mailbox("Thousands of parts")
+    body = b"".join(b"--q\r\n\r\nx\r\n" for _ in range(3000))
+    head = b"Subject: parts\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n"
+    with seed.session(mail_server.imap_port, "alice", mail_server.users["alice"]) as client:
+        seed.create(client, name)
+    seed.append_many(mail_server.imap_port, "alice", mail_server.users["alice"], name, [seed.Message(head + body + b"--q--\r\n")])
+    listing = f"/mailboxes/{segment(name)}/messages"
+    one = good(alice.get(f"{listing}/1"))
+    in_list = good(alice.get(f"{listing}?body=text"))["messages"][0]
+    if one["bodyStructure"] is None:
+        pytest.skip("the server does not tell the structure")
+    for values in (one["bodyValues"], in_list["bodyValues"]):
+        whole = [value["value"] for value in values.values() if not value["isTruncated"]]
+        assert whole == ["x"] * 100 and len(values) > 1000
