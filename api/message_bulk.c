@@ -295,7 +295,7 @@ static void read_request(struct api_request *request, struct api_bulk *self)
 	struct api_query *query = &request->query;
 	uint64_t since = api_query_number(query, "unchangedSince", 1, INT64_MAX, 0);
 
-	self->is_all = api_query_bool(query, "all", false);
+	self->is_all = api_query_consent(query, "all");
 	api_filter_read(query, &self->filter);
 	refuse_body_choice(query);
 	read_if_match(query, request->exchange);

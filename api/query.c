@@ -127,6 +127,16 @@ bool api_query_bool(struct api_query *query, const char *name, bool fallback)
 	return value < 0 ? fallback : value == 1;
 }
 
+bool api_query_consent(struct api_query *query, const char *name)
+{
+	struct span value = api_query_text(query, name);
+
+	if (!span_is_nil(value) && value.len == 0) {
+		api_query_fail(query, "parameter '%s' is empty, but must be 1 or 0", name);
+	}
+	return api_query_bool(query, name, false);
+}
+
 uint64_t api_query_number(struct api_query *query, const char *name, uint64_t least, uint64_t most, uint64_t fallback)
 {
 	struct span value = api_query_text(query, name);

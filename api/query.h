@@ -36,6 +36,9 @@ bool api_query_nth(struct api_query *query, const char *name, size_t n, struct s
 const struct api_param *api_query_param(struct api_query *query, const char *name, size_t n);
 /* "1", "true" / "0", "false"; `fallback` when absent. An empty value ("?pretty") is true. */
 bool api_query_bool(struct api_query *query, const char *name, bool fallback);
+/* The same for what is not undone, false when absent: an empty value, as of a shell's
+ * variable that is not set, is bad. */
+bool api_query_consent(struct api_query *query, const char *name);
 /* -1 absent, 0 or 1 */
 int api_query_tristate(struct api_query *query, const char *name);
 uint64_t api_query_number(struct api_query *query, const char *name, uint64_t least, uint64_t most, uint64_t fallback);

@@ -6,7 +6,7 @@
 bool api_trash_is_wanted(struct api_request *request)
 {
 	const char *role = request->mailbox.role;
-	bool is_permanent = api_query_bool(&request->query, "permanent", false);
+	bool is_permanent = api_query_consent(&request->query, "permanent");
 
 	return !is_permanent && !(role && strcmp(role, "trash") == 0);
 }
