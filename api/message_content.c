@@ -477,7 +477,8 @@ static void content_get(struct api_request *request, struct span part_id)
 	self->part_id = part_id;
 	self->is_download = api_query_bool(query, "download", false);
 	self->is_encoded = !span_is_nil(part_id) && api_query_bool(query, "encoded", false);
-	self->range = exchange->ops->header(exchange, "Range");
+	/* of any other method it means nothing (RFC 9110 section 14.2) */
+	self->range = exchange->method == API_GET ? exchange->ops->header(exchange, "Range") : SPAN_NIL;
 	self->if_range = exchange->ops->header(exchange, "If-Range");
 	self->if_none_match = exchange->ops->header(exchange, "If-None-Match");
 	if (api_query_finish(query) != GP_OK) {
