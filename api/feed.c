@@ -376,11 +376,17 @@ static bool may_sync(const struct api_feed *feed, const struct feed_mailbox *mai
 	       !mailbox->sync && !gp_timer_is_running(&mailbox->retry) && feed_is_tracked(feed, mailbox);
 }
 
+/* In turn, from behind the one that was started last: those that are dirty again before
+ * their own sync has ended do not keep the others from theirs. */
 static void start_syncs(struct api_feed *feed)
 {
+	size_t first = feed->next_sync;
+
 	for (size_t i = 0; i < feed->n_mailboxes && feed->n_syncs < FEED_MAX_SYNCS; i++) {
-		if (may_sync(feed, feed->mailboxes[i])) {
-			feed_sync_start(feed->mailboxes[i]);
+		size_t at = (first + i) % feed->n_mailboxes;
+		if (may_sync(feed, feed->mailboxes[at])) {
+			feed->next_sync = at + 1;
+			feed_sync_start(feed->mailboxes[at]);
 		}
 	}
 }

@@ -107,6 +107,7 @@ struct api_feed {
 	unsigned n_list_failures;
 
 	size_t n_syncs;
+	size_t next_sync;     /* the place in `mailboxes` from which the next is looked for */
 	unsigned n_entered;   /* callbacks under way */
 	struct gp_timer turn; /* looks what is to be done */
 };
