@@ -18,6 +18,8 @@
 #include "imap/uidset.h"
 
 #define API_EVENT_MAX_UIDS 1000 /* of one event: longer sets are several events */
+/* An event as those below write it: all that the stream sees is to be read anew. */
+#define API_EVENT_RESET_ALL SPAN_LIT("event: reset\ndata: {\"mailbox\":null,\"all\":true}\n")
 
 /* `kind` is "created", "updated" or "destroyed"; nothing for an empty set. */
 enum gp_status api_event_uids(struct gp_buffer *out, const char *kind, struct span mailbox, uint32_t uidvalidity,

@@ -156,6 +156,7 @@ static void stream_free(struct api_listener *stream)
 	for (size_t i = 0; i < stream->n_refs; i++) {
 		free((void *)(uintptr_t)stream->refs[i].name.ptr);
 	}
+	gp_buffer_deinit(&stream->gathered);
 	free(stream->refs);
 	free(stream->mailboxes);
 	free(stream->last_id);
@@ -254,6 +255,35 @@ struct feed_catch *feed_find_catch(const struct api_listener *stream, const stru
 	return catch;
 }
 
+/* What is longer than its client has room for would end the stream, and be the same again
+ * when it comes back. */
+static struct span within_room(const struct gp_buffer *text)
+{
+	return text->len > FEED_MAX_TOLD ? API_EVENT_RESET_ALL : gp_buffer_span(text);
+}
+
+/* Where it gets too long, all of it is a reset; what is told after that is true as well. */
+static void gather(struct api_listener *stream, struct span text)
+{
+	struct gp_buffer *gathered = &stream->gathered;
+	struct gp_error error = {.status = GP_OK};
+
+	if (gathered->len + text.len >= FEED_MAX_TOLD) {
+		gp_buffer_truncate(gathered, 0);
+		error.status = gp_buffer_append(gathered, API_EVENT_RESET_ALL);
+	}
+	if (error.status == GP_OK && gathered->len > 0) {
+		error.status = gp_buffer_append_char(gathered, '\n');
+	}
+	if (error.status == GP_OK) {
+		error.status = gp_buffer_append(gathered, text);
+	}
+	if (error.status != GP_OK) {
+		gp_error_set(&error, error.status, "%s", gp_status_text(error.status));
+		feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+	}
+}
+
 static void check_owner(const struct api_listener *stream)
 {
 	imap_credential_check_owner(stream->feed->hub->credential, stream->credential,
@@ -264,7 +294,11 @@ void feed_tell(struct api_listener *stream, const struct gp_buffer *text)
 {
 	if (text->len > 0 && stream->has_begun && !stream->is_stopped) {
 		check_owner(stream);
-		stream->events->events(stream->ctx, gp_buffer_span(text));
+		if (stream->feed->is_gathering) {
+			gather(stream, within_room(text));
+		} else {
+			stream->events->events(stream->ctx, within_room(text));
+		}
 	}
 }
 
@@ -293,6 +327,15 @@ static void become_live(struct api_listener *stream)
 	gp_buffer_deinit(&text);
 }
 
+/* Not before it has been told what is gathered for it. */
+static void live_if_up(struct api_listener *stream)
+{
+	if (!stream->catches && stream->has_begun && !stream->is_live && !stream->is_stopped &&
+	    !stream->feed->is_gathering) {
+		become_live(stream);
+	}
+}
+
 void feed_caught_up(struct api_listener *stream, const struct feed_mailbox *mailbox)
 {
 	struct feed_catch **at = &stream->catches;
@@ -306,9 +349,24 @@ void feed_caught_up(struct api_listener *stream, const struct feed_mailbox *mail
 		api_state_deinit(&catch->since);
 		free(catch);
 	}
-	if (!stream->catches && stream->has_begun && !stream->is_live && !stream->is_stopped) {
-		become_live(stream);
+	live_if_up(stream);
+}
+
+void feed_gather(struct api_feed *feed)
+{
+	feed_enter(feed);
+	feed->is_gathering = true;
+}
+
+void feed_tell_gathered(struct api_feed *feed)
+{
+	feed->is_gathering = false;
+	for (struct api_listener *stream = feed->streams; stream; stream = stream->next) {
+		feed_tell(stream, &stream->gathered);
+		gp_buffer_deinit(&stream->gathered);
+		live_if_up(stream);
 	}
+	feed_leave(feed);
 }
 
 /* ---- the id ---- */
@@ -592,6 +650,7 @@ enum gp_status api_listener_start(struct api_hubs *hubs, const struct api_listen
 	stream->feed = feed;
 	stream->events = events;
 	stream->ctx = ctx;
+	gp_buffer_init(&stream->gathered, 2 * FEED_MAX_TOLD);
 	stream->list_number = feed->n_lists + (feed->list_lease != NULL); /* that one may be of before */
 	stream->next = feed->streams;
 	if (stream->next) {

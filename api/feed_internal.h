@@ -22,6 +22,9 @@
 #define FEED_MAX_REFUSALS 8 /* in a row; then a mailbox waits for the next list, or for what the watch says */
 #define FEED_LIST_AGAIN_MS 1500
 #define FEED_MAX_BATCH GP_MAX_JSON_REPLY
+/* What a client that reads has room for. More than that is one `reset` of all. */
+#define FEED_MAX_TOLD (256 * GP_KIB) /* one batch */
+#define FEED_MAX_ANEW (128 * GP_KIB) /* mailboxes that are to be read anew when a stream begins */
 
 struct api_feed;
 struct feed_sync;
@@ -74,6 +77,7 @@ struct api_listener {
 	struct feed_mailbox **mailboxes; /* own; those it names */
 	size_t n_mailboxes;
 	struct feed_catch *catches; /* own */
+	struct gp_buffer gathered;  /* own: what it is to be told of the list that is taken */
 	uint64_t list_number;       /* feed->n_lists when it came */
 	bool has_begun, is_live;
 	bool is_stopped;                          /* freed when feed->n_entered is 0 */
@@ -99,6 +103,7 @@ struct api_feed {
 	bool has_qresync;
 	uint64_t n_lists; /* 0: there is none yet */
 	bool is_list_due;
+	bool is_gathering;             /* what streams are told waits: it is one batch of each */
 	bool is_away;                  /* the watch is down: nothing is asked until it is up */
 	struct imap_lease *list_lease; /* own */
 	struct imap_call *list_call;   /* own: NOOP or LIST */
@@ -129,6 +134,10 @@ void feed_set_state(struct feed_mailbox *mailbox, struct api_state *state);
  * empty. */
 void feed_tell(struct api_listener *stream, const struct gp_buffer *text);
 void feed_tell_all(struct api_feed *feed, const struct feed_mailbox *mailbox, const struct gp_buffer *text);
+/* What is told in between is one batch of each stream, with one id: a hundred of them would
+ * be more than a client has room for. */
+void feed_gather(struct api_feed *feed);
+void feed_tell_gathered(struct api_feed *feed);
 void feed_enter(struct api_feed *feed);
 void feed_leave(struct api_feed *feed);
 /* Takes the stream out and ends it. */

@@ -162,8 +162,8 @@ static bool begin_later(struct join *join, struct feed_mailbox *mailbox, bool is
 /* Who reads it anew before it is known where it goes on from would miss what comes between. */
 static void begin_anew(struct join *join, struct feed_mailbox *mailbox)
 {
-	if (begin_later(join, mailbox, true)) {
-		return;
+	if (begin_later(join, mailbox, true) || join->text.len > FEED_MAX_ANEW) {
+		return; /* beyond that all is read anew */
 	}
 	join->status = feed_write_mailbox(mailbox, &join->text);
 	if (join->status == GP_OK) {
@@ -243,6 +243,10 @@ static void place(struct join *join)
 	if (join->stream->is_all && join->has_id && join->status == GP_OK &&
 	    (!join->is_id_good || has_unseen_entry(join))) {
 		join->status = api_event_reset(&join->text, SPAN_NIL);
+	}
+	if (join->text.len > FEED_MAX_ANEW && join->status == GP_OK) {
+		gp_buffer_truncate(&join->text, 0);
+		join->status = gp_buffer_append(&join->text, API_EVENT_RESET_ALL);
 	}
 }
 

@@ -302,7 +302,7 @@ static enum gp_status take_list(struct api_feed *feed, const struct imap_mailbox
 	if (!replace_list(feed, mailboxes, n_mailboxes)) {
 		return GP_NO_MEMORY;
 	}
-	feed_enter(feed);
+	feed_gather(feed);
 	for (size_t i = 0; i < feed->n_mailboxes; i++) {
 		struct feed_mailbox *mailbox = feed->mailboxes[i];
 		bool was_listed = mailbox->is_listed;
@@ -314,7 +314,7 @@ static enum gp_status take_list(struct api_feed *feed, const struct imap_mailbox
 		}
 	}
 	feed->n_lists++;
-	feed_leave(feed);
+	feed_tell_gathered(feed);
 	return GP_OK;
 }
 
