@@ -408,6 +408,7 @@ static void wait_in_queue(struct imap_lease *lease)
 
 	lease->state = LEASE_WAITING;
 	lease->waiting_since_ms = account->pool->config.timers->now_ms;
+	pool_lease_list_push(queue_of(lease), lease);
 	account->pool->n_waiting++;
 	pool_dispatch_soon(account);
 }
@@ -489,7 +490,6 @@ static void on_refused_at_once(struct gp_timer *timer)
 	struct gp_error error = {.status = GP_OK};
 	bool is_draining = lease->account->pool->is_draining;
 
-	leave_queue(lease);
 	gp_error_set(&error, is_draining ? GP_DRAINING : GP_QUEUE_FULL, "%s",
 		     is_draining ? "shutting down" : "too many requests of this account are waiting");
 	pool_fail(lease, &error);
@@ -535,8 +535,10 @@ static struct imap_lease *lease_start(struct imap_pool *pool, const struct imap_
 	pool->n_leases++;
 
 	bool is_refused = pool->is_draining || queue_of(lease)->n >= GP_MAX_WAITING_PER_ACCOUNT;
-	pool_lease_list_push(queue_of(lease), lease);
-	wait_in_queue(lease);
+	lease->state = LEASE_REFUSED;
+	if (!is_refused) {
+		wait_in_queue(lease);
+	}
 	gp_timer_init(&lease->deadline, pool->config.timers, is_refused ? on_refused_at_once : on_deadline, lease);
 	gp_timer_start_at(&lease->deadline, is_refused ? 0 : spec->deadline_at_ms);
 	return lease;
@@ -578,7 +580,7 @@ void imap_lease_end(struct imap_lease **lease_ref, bool is_suspect)
 	struct pool_account *account = lease->account;
 	if (lease->state == LEASE_WAITING) {
 		leave_queue(lease);
-	} else {
+	} else if (lease->state != LEASE_REFUSED) {
 		pool_session_detach(lease->session, lease, is_suspect);
 	}
 	if (pool_has_waiting(account)) {

@@ -4,7 +4,8 @@
  *
  * An account exists while it has a session or a lease. A lease is WAITING in its
  * account's queue, or attached to a session: SELECTING until the mailbox is open
- * there, then GRANTED. Sessions outlive their connection until the last lease ends.
+ * there, then GRANTED. One that is REFUSED is in no list: a queue would hand it out
+ * before its owner is told. Sessions outlive their connection until the last lease ends.
  */
 #ifndef GP_IMAP_POOL_INTERNAL_H
 #define GP_IMAP_POOL_INTERNAL_H
@@ -49,7 +50,7 @@ struct pool_tenant_events {
 	void (*closed)(void *ctx, const struct gp_error *error);
 };
 
-enum lease_state { LEASE_WAITING, LEASE_SELECTING, LEASE_GRANTED };
+enum lease_state { LEASE_REFUSED, LEASE_WAITING, LEASE_SELECTING, LEASE_GRANTED };
 
 struct imap_lease {
 	struct imap_lease *prev, *next;     /* link: in the account's queue, or in the session's list */

@@ -483,6 +483,53 @@ static void test_queue_of_an_account(void **state)
 	finish();
 }
 
+static void open_idle(size_t n)
+{
+	struct probe probes[32];
+	char name[24];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "m%zu", i);
+		start(&probes[i], name);
+		log_in(i);
+		examine(i, name);
+	}
+	for (size_t i = 0; i < n; i++) {
+		end(&probes[i]);
+	}
+}
+
+/* The queue was full, and in the same turn there are sessions for all of it. */
+static void test_refused_where_the_queue_moves_at_once(void **state)
+{
+	(void)state;
+	static struct probe probes[GP_MAX_WAITING_PER_ACCOUNT];
+	struct probe left = {.n_done = 0}, refused = {.n_done = 0};
+	const size_t n = GP_MAX_WAITING_PER_ACCOUNT, n_sessions = n / POOL_SHARE_HARD + 1;
+
+	begin(n_sessions, 100);
+	open_idle(n_sessions);
+	for (size_t i = 0; i < n; i++) {
+		probes[i] = (struct probe){.n_done = 0};
+		start_as(&probes[i], bob, "INBOX", false, false);
+	}
+	start_as(&left, bob, "INBOX", false, false);
+	imap_lease_end(&left.lease, false); /* before it is told */
+	start_as(&refused, bob, "INBOX", false, false);
+	fake_turn(net, 0);
+	expect_failed(&refused, GP_QUEUE_FULL);
+	assert_int_equal(left.n_done, 0);
+	assert_int_equal(stats().n_waiting, 0);
+	for (size_t i = 0; i < n_sessions; i++) {
+		examine(i, "INBOX");
+	}
+	for (size_t i = 0; i < n; i++) {
+		assert_true(is_granted(&probes[i]));
+		imap_lease_end(&probes[i].lease, false);
+	}
+	finish();
+}
+
 /* ---- bulk ---- */
 
 static void test_streams_have_sessions_of_their_own(void **state)
@@ -635,6 +682,7 @@ int main(void)
 		cmocka_unit_test(test_the_longest_idle_makes_room),
 		cmocka_unit_test(test_no_more_is_evicted_than_is_wanted),
 		cmocka_unit_test(test_queue_of_an_account),
+		cmocka_unit_test(test_refused_where_the_queue_moves_at_once),
 		cmocka_unit_test(test_streams_have_sessions_of_their_own),
 		cmocka_unit_test(test_a_stream_takes_an_idle_session),
 		cmocka_unit_test(test_a_short_one_beside_a_stream),
