@@ -24,7 +24,7 @@
  * two of them, and short requests must find a session. A stream whose reader does not
  * keep up says so and lets another one onto its session; and who has waited for
  * POOL_BULK_PATIENCE_MS shares in any case. Only uploads let nobody onto their session
- * while they last.
+ * while they last, and join nobody: they wait for one that is theirs.
  *
  * Nothing is tried twice here: a lease whose session was lost under SELECT fails with
  * GP_LOST, and its owner knows whether to start again. Failures are the account's own: a server's connection limit

@@ -261,7 +261,8 @@ struct pool_session *pool_choose_bulk(struct pool_account *account, const struct
 			return same;
 		}
 	}
-	return waited_ms >= POOL_BULK_PATIENCE_MS ? least_loaded(account, lease, true) : NULL;
+	/* An upload would stop those that it joins for as long as its client takes. */
+	return waited_ms >= POOL_BULK_PATIENCE_MS && !lease->is_alone ? least_loaded(account, lease, true) : NULL;
 }
 
 /* ---- tenants ---- */

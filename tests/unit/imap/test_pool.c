@@ -662,6 +662,71 @@ static void test_a_stalled_stream_makes_way(void **state)
 	finish();
 }
 
+/* An upload: nobody joins it. Runs a turn. */
+static void start_alone(struct probe *self, const char *target)
+{
+	const struct imap_lease_spec spec = {
+		.credential = bob,
+		.target = span_of(target),
+		.is_bulk = true,
+		.is_alone = true,
+		.deadline_at_ms = fake_now_ms(net) + REQUEST_MS,
+	};
+
+	*self = (struct probe){.n_done = 0};
+	self->lease = imap_lease_start(pool, &spec, on_lease, self);
+	assert_non_null(self->lease);
+	fake_turn(net, 0);
+}
+
+/* It would stop whoever it joins: it waits, and fails at its deadline. */
+static void test_an_upload_joins_nobody(void **state)
+{
+	(void)state;
+	struct probe stream, upload;
+
+	begin(1, 100);
+	start_bulk(&stream, "A");
+	log_in(0);
+	examine(0, "A");
+	start_alone(&upload, "B");
+	fake_turn(net, REQUEST_MS - 1);
+	assert_true(is_waiting(&upload));
+	fake_turn(net, 1);
+	expect_failed(&upload, GP_DEADLINE);
+	start_alone(&upload, "B");
+	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	end(&stream);
+	assert_true(is_granted(&upload));
+	end(&upload);
+	finish();
+}
+
+static void test_an_upload_leaves_the_last_session(void **state)
+{
+	(void)state;
+	struct probe first, second, short_one;
+
+	begin(2, 100);
+	start_alone(&first, "A");
+	log_in(0);
+	assert_true(is_granted(&first));
+	start(&short_one, "B");
+	log_in(1);
+	examine(1, "B");
+	end(&short_one);
+	start_alone(&second, "A");
+	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	assert_true(is_waiting(&second));
+	start(&short_one, "B");
+	assert_true(is_granted(&short_one));
+	end(&first);
+	assert_true(is_granted(&second));
+	end(&second);
+	end(&short_one);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -688,6 +753,8 @@ int main(void)
 		cmocka_unit_test(test_a_short_one_beside_a_stream),
 		cmocka_unit_test(test_with_one_session_a_stream_shares),
 		cmocka_unit_test(test_a_stalled_stream_makes_way),
+		cmocka_unit_test(test_an_upload_joins_nobody),
+		cmocka_unit_test(test_an_upload_leaves_the_last_session),
 	};
 
 	gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);
