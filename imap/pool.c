@@ -306,6 +306,13 @@ static void count_waiting(struct imap_lease *lease, const struct pool_session *s
 	lease->queue_ms += until_ms - lease->waiting_since_ms;
 }
 
+static void serve(struct pool_session *session, struct imap_lease *lease)
+{
+	leave_queue(lease);
+	count_waiting(lease, session);
+	pool_session_attach(session, lease);
+}
+
 /* In order: the first lease of a queue that finds no session stops those behind it, so
  * that nobody starves. */
 static void dispatch_queue(struct pool_account *account, enum pool_queue which,
@@ -320,9 +327,23 @@ static void dispatch_queue(struct pool_account *account, enum pool_queue which,
 		if (!session) {
 			return;
 		}
-		leave_queue(lease);
-		count_waiting(lease, session);
-		pool_session_attach(session, lease);
+		serve(session, lease);
+	}
+}
+
+/* Who waits does not stop those behind it from what it cannot hope for. */
+static void let_pass(struct pool_account *account, enum pool_queue which)
+{
+	struct imap_lease *lease = account->waiting[which].first;
+
+	while (lease) {
+		struct pool_session *session = pool_choose_beside_stream(account, lease);
+		if (session) {
+			serve(session, lease);
+			lease = account->waiting[which].first; /* callbacks may have changed the list */
+		} else {
+			lease = lease->next;
+		}
 	}
 }
 
@@ -342,11 +363,13 @@ static void refuse_tenants(struct pool_account *account)
 /* Once it is over, a session that comes free is all that can help. */
 static void await_patience(struct pool_account *account, enum pool_queue queue, uint64_t patience_ms)
 {
-	const struct imap_lease *first = account->waiting[queue].first;
-	uint64_t until_ms = first ? first->waiting_since_ms + patience_ms : 0;
+	uint64_t now_ms = account->pool->config.timers->now_ms, until_ms = 0;
 
-	if (until_ms > account->pool->config.timers->now_ms &&
-	    (!gp_timer_is_running(&account->patience) || until_ms < account->patience.at_ms)) {
+	for (const struct imap_lease *lease = account->waiting[queue].first; lease && until_ms <= now_ms;
+	     lease = lease->next) {
+		until_ms = lease->waiting_since_ms + patience_ms;
+	}
+	if (until_ms > now_ms && (!gp_timer_is_running(&account->patience) || until_ms < account->patience.at_ms)) {
 		gp_timer_start_at(&account->patience, until_ms);
 	}
 }
@@ -362,8 +385,10 @@ static void dispatch(struct gp_timer *timer)
 	}
 	refuse_tenants(account); /* first: they may wait for a short lease then */
 	dispatch_queue(account, POOL_QUEUE_SHORT, pool_choose_short);
+	let_pass(account, POOL_QUEUE_SHORT);
 	dispatch_queue(account, POOL_QUEUE_FRESH, pool_choose_fresh);
 	dispatch_queue(account, POOL_QUEUE_BULK, pool_choose_bulk);
+	let_pass(account, POOL_QUEUE_BULK);
 	dispatch_queue(account, POOL_QUEUE_TENANT, pool_choose_tenant);
 	if (account->waiting[POOL_QUEUE_TENANT].first && !pool_has_room_for_tenant(account)) {
 		pool_dispatch_soon(account);
@@ -627,12 +652,12 @@ void imap_lease_set_stalled(struct imap_lease *lease, bool is_stalled)
 	}
 	lease->is_stalled = is_stalled;
 	if (is_stalled) {
-		lease->session->n_bulk--;
+		lease->session->n_running--;
 		if (lease->account->waiting[POOL_QUEUE_BULK].first) {
 			pool_dispatch_soon(lease->account);
 		}
 	} else {
-		lease->session->n_bulk++;
+		lease->session->n_running++;
 	}
 }
 

@@ -10,7 +10,7 @@
  * Choice, in this order: a session with the mailbox selected and few leases; an idle
  * one; a new one under the account's and the total cap; the least loaded one with
  * the mailbox selected; else the lease waits in the account's queue, in order, under
- * its deadline.
+ * its deadline. Those behind it may join a stream, whose session it cannot hope for.
  *
  * A fresh view is a lease with a mailbox to itself: it is selected anew, on a session
  * where nobody holds one, and nobody joins. After half a second of waiting a session
@@ -22,9 +22,10 @@
  * Bulk leases (streams) have a queue of their own and one session each, at most all but
  * one of the account's: servers read a message from its start for every jump between
  * two of them, and short requests must find a session. A stream whose reader does not
- * keep up says so and lets another one onto its session; and who has waited for
- * POOL_BULK_PATIENCE_MS shares in any case. Only uploads let nobody onto their session
- * while they last, and join nobody: they wait for one that is theirs.
+ * keep up says so, and the next one of its mailbox goes onto its session; and who has
+ * waited for POOL_BULK_PATIENCE_MS shares with another stream in any case. Only uploads
+ * let nobody onto their session while they last, and join nobody: they wait for one that
+ * is theirs.
  *
  * Nothing is tried twice here: a lease whose session was lost under SELECT fails with
  * GP_LOST, and its owner knows whether to start again. Failures are the account's own: a server's connection limit

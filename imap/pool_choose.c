@@ -114,13 +114,25 @@ bool pool_evict_for_starved(struct pool_session *session)
 
 /* ---- choices ---- */
 
+/* Beside which streams a lease goes. */
+enum company { BESIDE_ANY, BESIDE_NO_RUNNING, BESIDE_STREAMS, BESIDE_STALLED };
+
+static bool has_company(const struct pool_session *s, enum company company)
+{
+	bool wants_streams = company == BESIDE_STREAMS || company == BESIDE_STALLED;
+	bool takes_running = company == BESIDE_ANY || company == BESIDE_STREAMS;
+
+	return (s->n_streams > 0 || !wants_streams) && (s->n_running == 0 || takes_running);
+}
+
 /* The least loaded session that has the lease's mailbox open (any, if it needs none). */
-static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease, bool allows_bulk)
+static struct pool_session *least_loaded(struct pool_account *account, const struct imap_lease *lease,
+					 enum company company)
 {
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_joinable(s) || !pool_session_serves(s, lease) || (s->n_bulk > 0 && !allows_bulk)) {
+		if (!is_joinable(s) || !pool_session_serves(s, lease) || !has_company(s, company)) {
 			continue;
 		}
 		if (!best || s->leases.n < best->leases.n) {
@@ -179,7 +191,7 @@ static bool open_another(struct pool_account *account)
 
 struct pool_session *pool_choose_short(struct pool_account *account, const struct imap_lease *lease)
 {
-	struct pool_session *same = least_loaded(account, lease, false);
+	struct pool_session *same = least_loaded(account, lease, BESIDE_NO_RUNNING);
 
 	if (same && same->leases.n < POOL_SHARE_SOFT) {
 		return same;
@@ -189,7 +201,7 @@ struct pool_session *pool_choose_short(struct pool_account *account, const struc
 		return other;
 	}
 	open_another(account); /* for those to come; this one need not wait for it */
-	return same ? same : least_loaded(account, lease, true);
+	return same ? same : least_loaded(account, lease, BESIDE_ANY);
 }
 
 /* The session that its holders will leave first, as far as can be told: it takes no new
@@ -202,7 +214,8 @@ static void reserve(struct pool_account *account)
 		if (s->is_reserved) {
 			return;
 		}
-		if (is_joinable(s) && !s->is_exclusive && s->n_bulk == 0 && (!best || s->n_holders < best->n_holders)) {
+		if (is_joinable(s) && !s->is_exclusive && s->n_running == 0 &&
+		    (!best || s->n_holders < best->n_holders)) {
 			best = s;
 		}
 	}
@@ -229,6 +242,7 @@ struct pool_session *pool_choose_fresh(struct pool_account *account, const struc
 	return session;
 }
 
+/* A stream that has stalled holds its mailbox like any other. */
 static bool has_session_for_bulk(struct pool_account *account)
 {
 	size_t n_taken = n_tenants(account);
@@ -236,33 +250,54 @@ static bool has_session_for_bulk(struct pool_account *account)
 	size_t n_busy = 0;
 
 	for (const struct pool_session *s = account->first_session; s; s = s->next) {
-		n_busy += s->n_bulk > 0 && !s->is_closed;
+		n_busy += s->n_streams > 0 && !s->is_closed;
 	}
 	return n_busy < (cap > 1 ? cap - 1 : 1);
 }
 
+static bool is_patient(const struct imap_lease *lease)
+{
+	return lease->account->pool->config.timers->now_ms - lease->waiting_since_ms < POOL_BULK_PATIENCE_MS;
+}
+
+struct pool_session *pool_choose_beside_stream(struct pool_account *account, const struct imap_lease *lease)
+{
+	/* An upload would stop those that it joins for as long as its client takes. */
+	if (lease->is_alone) {
+		return NULL;
+	}
+	return least_loaded(account, lease, lease->is_bulk && is_patient(lease) ? BESIDE_STALLED : BESIDE_STREAMS);
+}
+
+static struct pool_session *choose_without_streams(struct pool_account *account, const struct imap_lease *lease)
+{
+	struct pool_session *same = least_loaded(account, lease, BESIDE_NO_RUNNING);
+	struct pool_session *other = unheld(account, false);
+
+	if (same && same->leases.n == 0) {
+		return same;
+	}
+	if (other && !(lease->is_alone && other->leases.n > 0)) {
+		return other;
+	}
+	if (open_another(account) && is_patient(lease)) {
+		return NULL; /* it is worth waiting for */
+	}
+	/* Whoever waits for those that hold it to leave comes first. */
+	bool is_wanted = account->waiting[POOL_QUEUE_SHORT].first && is_patient(lease);
+	return lease->is_alone || is_wanted ? NULL : same;
+}
+
+/* Streams whose readers are slow are put together first: else they would take one session
+ * after another, and run on none. */
 struct pool_session *pool_choose_bulk(struct pool_account *account, const struct imap_lease *lease)
 {
-	uint64_t waited_ms = account->pool->config.timers->now_ms - lease->waiting_since_ms;
+	struct pool_session *session = lease->is_alone ? NULL : least_loaded(account, lease, BESIDE_STALLED);
 
-	if (has_session_for_bulk(account)) {
-		struct pool_session *same = least_loaded(account, lease, false);
-		if (same && same->leases.n == 0) {
-			return same;
-		}
-		struct pool_session *other = unheld(account, false);
-		if (other && !(lease->is_alone && other->leases.n > 0)) {
-			return other;
-		}
-		if (open_another(account) && waited_ms < POOL_BULK_PATIENCE_MS) {
-			return NULL; /* it is worth waiting for */
-		}
-		if (same && !lease->is_alone) {
-			return same;
-		}
+	if (!session && has_session_for_bulk(account)) {
+		session = choose_without_streams(account, lease);
 	}
-	/* An upload would stop those that it joins for as long as its client takes. */
-	return waited_ms >= POOL_BULK_PATIENCE_MS && !lease->is_alone ? least_loaded(account, lease, true) : NULL;
+	return session ? session : pool_choose_beside_stream(account, lease);
 }
 
 /* ---- tenants ---- */

@@ -27,7 +27,8 @@
 struct pool_account;
 struct pool_session;
 
-/* Each in order; they do not wait for each other. */
+/* Each in order; they do not wait for each other, but that a stream leaves what a short
+ * lease waits for until it has waited enough. */
 enum pool_queue {
 	POOL_QUEUE_SHORT,
 	POOL_QUEUE_FRESH, /* fresh views: they need a session whose mailbox nobody holds */
@@ -83,7 +84,8 @@ struct pool_session {
 	struct lease_list leases;         /* link */
 	size_t n_holders;                 /* leases that need the mailbox */
 	size_t n_alone;                   /* leases that nobody joins: 0 or 1 */
-	size_t n_bulk;                    /* bulk leases that are not stalled */
+	size_t n_streams;                 /* bulk leases: they hold it for long */
+	size_t n_running;                 /* those of them that are not stalled */
 	struct imap_lease *tenant;        /* link: among the leases; no other lease comes */
 	struct imap_call *select;         /* own, while it runs */
 	struct gp_timer select_turn;      /* runs in the turn that began it: not a byte of it has left */
@@ -170,6 +172,9 @@ struct pool_session *pool_choose_short(struct pool_account *account, const struc
 struct pool_session *pool_choose_fresh(struct pool_account *account, const struct imap_lease *lease);
 struct pool_session *pool_choose_bulk(struct pool_account *account, const struct imap_lease *lease);
 struct pool_session *pool_choose_tenant(struct pool_account *account, const struct imap_lease *lease);
+/* For a lease whose turn it is not: a session that streams hold comes free for nobody soon,
+ * and who joins them takes it from nobody. */
+struct pool_session *pool_choose_beside_stream(struct pool_account *account, const struct imap_lease *lease);
 /* No fresh view waits any more. */
 void pool_unreserve(struct pool_account *account);
 bool pool_has_room_for_tenant(struct pool_account *account);

@@ -314,7 +314,8 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	lease->is_fresh = self->select && gp_timer_is_running(&self->select_turn);
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
-	self->n_bulk += lease->is_bulk && !lease->is_stalled;
+	self->n_streams += lease->is_bulk;
+	self->n_running += lease->is_bulk && !lease->is_stalled;
 	self->n_alone += lease->is_alone;
 	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
@@ -375,7 +376,8 @@ void pool_session_detach(struct pool_session *self, struct imap_lease *lease, bo
 	pool_lease_list_remove(&self->leases, lease);
 	lease->session = NULL;
 	self->n_holders -= lease->mailbox != NULL;
-	self->n_bulk -= lease->is_bulk && !lease->is_stalled;
+	self->n_streams -= lease->is_bulk;
+	self->n_running -= lease->is_bulk && !lease->is_stalled;
 	self->n_alone -= lease->is_alone;
 	self->is_exclusive = self->is_exclusive && !lease->is_fresh_view;
 	/* What a tenant asked the server to tell is nothing that others expect. */

@@ -683,7 +683,7 @@ static void start_alone(struct probe *self, const char *target)
 static void test_an_upload_joins_nobody(void **state)
 {
 	(void)state;
-	struct probe stream, upload;
+	struct probe stream, upload, late;
 
 	begin(1, 100);
 	start_bulk(&stream, "A");
@@ -696,6 +696,11 @@ static void test_an_upload_joins_nobody(void **state)
 	expect_failed(&upload, GP_DEADLINE);
 	start_alone(&upload, "B");
 	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	imap_lease_set_stalled(stream.lease, true);
+	start_bulk(&late, "A"); /* goes past it */
+	assert_true(is_granted(&late));
+	assert_true(is_waiting(&upload));
+	end(&late);
 	end(&stream);
 	assert_true(is_granted(&upload));
 	end(&upload);
@@ -727,6 +732,139 @@ static void test_an_upload_leaves_the_last_session(void **state)
 	finish();
 }
 
+static void open_two(struct probe *a, struct probe *b)
+{
+	start(a, "A");
+	log_in(0);
+	examine(0, "A");
+	start(b, "B");
+	log_in(1);
+	examine(1, "B");
+	assert_true(is_granted(a) && is_granted(b));
+}
+
+/* Slow readers would take one session after another, and the account would have none. */
+static void test_stalled_streams_are_put_together(void **state)
+{
+	(void)state;
+	struct probe a, b, first, second, other;
+
+	begin(2, 100);
+	open_two(&a, &b);
+	end(&a);
+	start_bulk(&first, "A");
+	assert_true(is_granted(&first));
+	end(&b);
+	imap_lease_set_stalled(first.lease, true);
+	start_bulk(&second, "A");
+	assert_true(is_granted(&second));
+	assert_ptr_equal(imap_lease_session(second.lease), imap_lease_session(first.lease));
+	/* and one of another mailbox waits, however long: a short one must find a session */
+	start_bulk(&other, "B");
+	fake_turn(net, 2 * POOL_BULK_PATIENCE_MS);
+	assert_true(is_waiting(&other));
+	start(&a, "C");
+	examine(1, "C");
+	assert_true(is_granted(&a));
+	end(&a);
+	assert_true(is_waiting(&other));
+	end(&first);
+	end(&second);
+	examine(1, "B");
+	assert_true(is_granted(&other));
+	end(&other);
+	finish();
+}
+
+static void test_patience_leaves_the_last_session(void **state)
+{
+	(void)state;
+	struct probe a, b, first, second;
+
+	begin(2, 100);
+	open_two(&a, &b);
+	end(&a);
+	start_bulk(&first, "A");
+	assert_true(is_granted(&first));
+	end(&b);
+	start(&a, "A");
+	examine(1, "A");
+	assert_true(is_granted(&a));
+	start_bulk(&second, "A");
+	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	assert_true(is_granted(&second));
+	assert_ptr_equal(imap_lease_session(second.lease), imap_lease_session(first.lease));
+	end(&a);
+	end(&first);
+	end(&second);
+	finish();
+}
+
+/* Who waits for another mailbox cannot have a session that a stream holds. */
+static void test_a_stream_is_joined_past_those_that_wait(void **state)
+{
+	(void)state;
+	struct probe stream, next_stream, a, b, late;
+
+	begin(1, 100);
+	start_bulk(&stream, "A");
+	log_in(0);
+	examine(0, "A");
+	start(&b, "B");
+	start(&a, "A");
+	assert_true(is_waiting(&b));
+	assert_true(is_granted(&a));
+	/* when it has ended, those that joined leave to whoever has waited */
+	start_bulk(&next_stream, "A");
+	assert_true(is_waiting(&next_stream));
+	end(&stream);
+	assert_true(is_waiting(&next_stream));
+	start(&late, "A");
+	assert_true(is_waiting(&late));
+	end(&a);
+	examine(0, "B");
+	assert_true(is_granted(&b));
+	end(&b);
+	examine(0, "A");
+	assert_true(is_granted(&late) && is_granted(&next_stream));
+	end(&late);
+	end(&next_stream);
+	finish();
+}
+
+/* Each of those that wait has its own patience. */
+static void test_streams_pass_one_of_another_mailbox(void **state)
+{
+	(void)state;
+	struct probe first, other, second, third;
+
+	begin(1, 100);
+	start_bulk(&first, "A");
+	log_in(0);
+	examine(0, "A");
+	start_bulk(&other, "B");
+	fake_turn(net, POOL_BULK_PATIENCE_MS / 2);
+	start_bulk(&second, "A");
+	start_bulk(&third, "A");
+	fake_turn(net, POOL_BULK_PATIENCE_MS - 1);
+	assert_true(is_waiting(&second));
+	fake_turn(net, 1);
+	assert_true(is_granted(&second) && is_granted(&third));
+	assert_true(is_waiting(&other));
+	end(&second);
+	imap_lease_set_stalled(first.lease, true);
+	imap_lease_set_stalled(third.lease, true);
+	start_bulk(&second, "A");
+	assert_true(is_granted(&second));
+	end(&first);
+	end(&second);
+	end(&third);
+	examine(0, "B");
+	assert_true(is_granted(&other));
+	end(&other);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -755,6 +893,10 @@ int main(void)
 		cmocka_unit_test(test_a_stalled_stream_makes_way),
 		cmocka_unit_test(test_an_upload_joins_nobody),
 		cmocka_unit_test(test_an_upload_leaves_the_last_session),
+		cmocka_unit_test(test_stalled_streams_are_put_together),
+		cmocka_unit_test(test_patience_leaves_the_last_session),
+		cmocka_unit_test(test_a_stream_is_joined_past_those_that_wait),
+		cmocka_unit_test(test_streams_pass_one_of_another_mailbox),
 	};
 
 	gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);
