@@ -14,7 +14,7 @@
  *
  * A fresh view is a lease with a mailbox to itself: it is selected anew, on a session
  * where nobody holds one, and nobody joins. After half a second of waiting a session
- * is kept for it.
+ * without a stream is kept for it.
  *
  * Watches (imap/watch.h) have sessions of their own, at most all but one of an account's,
  * and give them up where the pool is full and a lease waits.

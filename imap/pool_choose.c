@@ -204,30 +204,35 @@ struct pool_session *pool_choose_short(struct pool_account *account, const struc
 	return same ? same : least_loaded(account, lease, BESIDE_ANY);
 }
 
-/* The session that its holders will leave first, as far as can be told: it takes no new
- * ones. A session with a stream is none, unless its reader has stalled. */
+void pool_unreserve(struct pool_account *account)
+{
+	for (struct pool_session *s = account->first_session; s; s = s->next) {
+		s->is_reserved = false;
+	}
+}
+
+/* As far as can be told. Of two that are alike it is the one that is reserved already. */
+static bool is_left_sooner(const struct pool_session *s, const struct pool_session *other)
+{
+	return s->n_holders < other->n_holders || (s->n_holders == other->n_holders && s->is_reserved);
+}
+
+/* The session that its holders will leave first takes no new ones; each time anew, as
+ * another may be better by now. A session with a stream is none, and least of all where
+ * the reader has stalled: nobody would have anything of keeping others from it. */
 static void reserve(struct pool_account *account)
 {
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (s->is_reserved) {
-			return;
-		}
-		if (is_joinable(s) && !s->is_exclusive && s->n_running == 0 &&
-		    (!best || s->n_holders < best->n_holders)) {
+		bool may_be = is_joinable(s) && !s->is_exclusive && s->n_streams == 0;
+		if (may_be && (!best || is_left_sooner(s, best))) {
 			best = s;
 		}
 	}
+	pool_unreserve(account);
 	if (best) {
 		best->is_reserved = true;
-	}
-}
-
-void pool_unreserve(struct pool_account *account)
-{
-	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		s->is_reserved = false;
 	}
 }
 

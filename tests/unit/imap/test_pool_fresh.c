@@ -174,6 +174,130 @@ static void test_beside_a_stream(void **state)
 	finish();
 }
 
+/* A stream whose reader has stalled is no more likely to end. */
+static void test_beside_a_stalled_stream(void **state)
+{
+	(void)state;
+	struct probe stream, a, b, c, view;
+
+	begin(2, 100);
+	start_bulk(&stream, "INBOX");
+	log_in(0);
+	examine(0, "INBOX");
+	start(&a, "INBOX");
+	end(&a);
+	log_in(1);
+	start(&a, "INBOX");
+	examine(1, "INBOX");
+	start(&b, "INBOX");
+	assert_ptr_equal(imap_lease_session(b.lease), imap_lease_session(a.lease));
+	imap_lease_set_stalled(stream.lease, true);
+	start_fresh(&view, "INBOX");
+	fake_turn(net, POOL_FRESH_PATIENCE_MS);
+	start(&c, "INBOX");
+	assert_ptr_equal(imap_lease_session(c.lease), imap_lease_session(stream.lease));
+	end(&a);
+	end(&b);
+	examine(1, "INBOX");
+	assert_true(is_granted(&view));
+	end(&view);
+	end(&c);
+	end(&stream);
+	finish();
+}
+
+/* Where there is only that one, nobody is kept from it until the stream has ended. */
+static void test_with_one_session_and_a_stalled_stream(void **state)
+{
+	(void)state;
+	struct probe stream, a, b, view;
+
+	begin(1, 100);
+	start_bulk(&stream, "INBOX");
+	log_in(0);
+	examine(0, "INBOX");
+	imap_lease_set_stalled(stream.lease, true);
+	start_fresh(&view, "INBOX");
+	fake_turn(net, POOL_FRESH_PATIENCE_MS);
+	start(&a, "INBOX");
+	assert_true(is_granted(&a));
+	end(&stream);
+	start(&b, "INBOX");
+	assert_true(is_waiting(&b));
+	end(&a);
+	examine(0, "INBOX");
+	assert_true(is_granted(&view));
+	end(&view);
+	assert_true(is_granted(&b));
+	end(&b);
+	finish();
+}
+
+/* `first`: three leases on the one session, `second`: two on the other. A view waits, for which
+ * the second session is kept. */
+static void wait_for_second(struct probe first[3], struct probe second[2], struct probe *view)
+{
+	begin(2, 100);
+	start(&first[0], "INBOX");
+	log_in(0);
+	examine(0, "INBOX");
+	start(&first[1], "INBOX");
+	start(&first[2], "INBOX");
+	log_in(1);
+	start(&second[0], "INBOX");
+	examine(1, "INBOX");
+	start(&second[1], "INBOX");
+	assert_ptr_equal(imap_lease_session(first[2].lease), imap_lease_session(first[0].lease));
+	assert_ptr_equal(imap_lease_session(second[1].lease), imap_lease_session(second[0].lease));
+	start_fresh(view, "INBOX");
+	fake_turn(net, POOL_FRESH_PATIENCE_MS);
+}
+
+static void test_another_session_is_left_sooner(void **state)
+{
+	(void)state;
+	struct probe first[3], second[2], late, view;
+
+	wait_for_second(first, second, &view);
+	end(&first[0]);
+	start(&late, "INBOX"); /* as many: the same one is kept */
+	assert_ptr_equal(imap_lease_session(late.lease), imap_lease_session(first[1].lease));
+	end(&late);
+	end(&first[1]);
+	start(&late, "INBOX");
+	assert_ptr_equal(imap_lease_session(late.lease), imap_lease_session(second[0].lease));
+	end(&first[2]);
+	examine(0, "INBOX");
+	assert_true(is_granted(&view));
+	end(&view);
+	end(&late);
+	end(&second[0]);
+	end(&second[1]);
+	finish();
+}
+
+static void test_the_session_that_was_kept_goes(void **state)
+{
+	(void)state;
+	struct probe first[3], second[2], late, view;
+
+	wait_for_second(first, second, &view);
+	imap_lease_end(&second[0].lease, true);
+	fake_turn(net, 0);
+	start(&late, "INBOX");
+	assert_true(is_waiting(&late));
+	for (size_t i = 0; i < 3; i++) {
+		end(&first[i]);
+	}
+	examine(0, "INBOX");
+	assert_true(is_granted(&view));
+	end(&view);
+	assert_true(is_granted(&late));
+	end(&late);
+	end(&second[1]);
+	finish();
+}
+
 static void test_failures(void **state)
 {
 	(void)state;
@@ -208,9 +332,16 @@ static void test_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_is_selected_anew), cmocka_unit_test(test_nobody_joins),
-		cmocka_unit_test(test_does_not_starve),  cmocka_unit_test(test_reservation_ends_with_it),
-		cmocka_unit_test(test_beside_a_stream),  cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_is_selected_anew),
+		cmocka_unit_test(test_nobody_joins),
+		cmocka_unit_test(test_does_not_starve),
+		cmocka_unit_test(test_reservation_ends_with_it),
+		cmocka_unit_test(test_beside_a_stream),
+		cmocka_unit_test(test_beside_a_stalled_stream),
+		cmocka_unit_test(test_with_one_session_and_a_stalled_stream),
+		cmocka_unit_test(test_another_session_is_left_sooner),
+		cmocka_unit_test(test_the_session_that_was_kept_goes),
+		cmocka_unit_test(test_failures),
 	};
 
 	gp_log_setup(GP_LOG_ERROR, GP_LOG_TEXT);
