@@ -374,13 +374,20 @@ static void await_patience(struct pool_account *account, enum pool_queue queue, 
 	}
 }
 
+static bool may_have_reserved(const struct pool_account *account)
+{
+	const struct imap_lease *bulk = account->waiting[POOL_QUEUE_BULK].first;
+
+	return account->waiting[POOL_QUEUE_FRESH].first || (bulk && bulk->is_alone);
+}
+
 static void dispatch(struct gp_timer *timer)
 {
 	struct pool_account *account = timer->ctx;
 
 	account->is_dispatching = true;
 	pool_retire_aged(account);
-	if (!account->waiting[POOL_QUEUE_FRESH].first) {
+	if (!may_have_reserved(account)) {
 		pool_unreserve(account);
 	}
 	refuse_tenants(account); /* first: they may wait for a short lease then */

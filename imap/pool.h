@@ -24,8 +24,8 @@
  * two of them, and short requests must find a session. A stream whose reader does not
  * keep up says so, and the next one of its mailbox goes onto its session; and who has
  * waited for POOL_BULK_PATIENCE_MS shares with another stream in any case. Only uploads
- * let nobody onto their session while they last, and join nobody: they wait for one that
- * is theirs.
+ * let nobody onto their session while they last, and join nobody: one is kept for them
+ * when they have waited as long.
  *
  * Nothing is tried twice here: a lease whose session was lost under SELECT fails with
  * GP_LOST, and its owner knows whether to start again. Failures are the account's own: a server's connection limit

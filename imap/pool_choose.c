@@ -143,13 +143,13 @@ static struct pool_session *least_loaded(struct pool_account *account, const str
 }
 
 /* A session whose mailbox nobody holds: one with none selected first, then the one
- * that has been idle longest. One that is reserved is for a fresh view only. */
-static struct pool_session *unheld(struct pool_account *account, bool is_for_fresh_view)
+ * that has been idle longest. One that is reserved is only for whom it was kept. */
+static struct pool_session *unheld(struct pool_account *account, bool takes_reserved)
 {
 	struct pool_session *best = NULL;
 
 	for (struct pool_session *s = account->first_session; s; s = s->next) {
-		if (!is_joinable(s) || s->n_holders > 0 || s->select || (s->is_reserved && !is_for_fresh_view)) {
+		if (!is_joinable(s) || s->n_holders > 0 || s->select || (s->is_reserved && !takes_reserved)) {
 			continue;
 		}
 		if (s->is_reserved) {
@@ -277,7 +277,7 @@ struct pool_session *pool_choose_beside_stream(struct pool_account *account, con
 static struct pool_session *choose_without_streams(struct pool_account *account, const struct imap_lease *lease)
 {
 	struct pool_session *same = least_loaded(account, lease, BESIDE_NO_RUNNING);
-	struct pool_session *other = unheld(account, false);
+	struct pool_session *other = unheld(account, lease->is_alone);
 
 	if (same && same->leases.n == 0) {
 		return same;
@@ -288,9 +288,14 @@ static struct pool_session *choose_without_streams(struct pool_account *account,
 	if (open_another(account) && is_patient(lease)) {
 		return NULL; /* it is worth waiting for */
 	}
+	if (lease->is_alone) {
+		if (!is_patient(lease)) {
+			reserve(account);
+		}
+		return NULL;
+	}
 	/* Whoever waits for those that hold it to leave comes first. */
-	bool is_wanted = account->waiting[POOL_QUEUE_SHORT].first && is_patient(lease);
-	return lease->is_alone || is_wanted ? NULL : same;
+	return account->waiting[POOL_QUEUE_SHORT].first && is_patient(lease) ? NULL : same;
 }
 
 /* Streams whose readers are slow are put together first: else they would take one session

@@ -93,7 +93,7 @@ struct pool_session {
 	bool is_examine;
 	bool is_ready, is_closed;
 	bool is_exclusive;      /* a fresh view holds the mailbox: nobody joins it */
-	bool is_reserved;       /* for a fresh view, as soon as those that hold the mailbox have ended */
+	bool is_reserved;       /* for a fresh view or an upload, as soon as those that hold the mailbox have ended */
 	bool is_retiring;       /* takes no new lease */
 	bool is_evicted;        /* retiring, to make room for a starved account */
 	struct gp_timer tick;   /* idle: keep-alive, idle timeout; closed: frees it */
@@ -175,7 +175,7 @@ struct pool_session *pool_choose_tenant(struct pool_account *account, const stru
 /* For a lease whose turn it is not: a session that streams hold comes free for nobody soon,
  * and who joins them takes it from nobody. */
 struct pool_session *pool_choose_beside_stream(struct pool_account *account, const struct imap_lease *lease);
-/* No fresh view waits any more. */
+/* None waits any more that a session was kept for. */
 void pool_unreserve(struct pool_account *account);
 bool pool_has_room_for_tenant(struct pool_account *account);
 /* Leases wait, and all the sessions there may be are tenants'. */

@@ -317,6 +317,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	self->n_streams += lease->is_bulk;
 	self->n_running += lease->is_bulk && !lease->is_stalled;
 	self->n_alone += lease->is_alone;
+	self->is_reserved = self->is_reserved && !lease->is_fresh_view && !lease->is_alone;
 	self->tenant = lease->tenant_events ? lease : self->tenant;
 	gp_timer_stop(&self->tick);
 	pool_check_owner(lease);
@@ -345,7 +346,6 @@ void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 	lease->is_fresh = true;
 	gp_timer_start(&self->select_turn, 0);
 	self->is_exclusive = lease->is_fresh_view;
-	self->is_reserved = self->is_reserved && !lease->is_fresh_view;
 	free(self->mailbox);
 	self->mailbox = strdup(lease->mailbox ? lease->mailbox : lease->target);
 	self->is_examine = lease->mailbox && !lease->is_write;

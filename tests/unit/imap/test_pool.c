@@ -732,6 +732,40 @@ static void test_an_upload_leaves_the_last_session(void **state)
 	finish();
 }
 
+/* Requests that follow each other would keep an upload waiting for ever. */
+static void test_an_upload_does_not_starve(void **state)
+{
+	(void)state;
+	struct probe a, b, c, upload;
+
+	begin(1, 100);
+	start(&a, "A");
+	log_in(0);
+	examine(0, "A");
+	start_alone(&upload, "B");
+	start(&b, "A"); /* at first they go ahead */
+	assert_true(is_granted(&b));
+	end(&a);
+	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	start(&c, "A");
+	assert_true(is_waiting(&c));
+	/* it gives up, and with it what was kept for it */
+	end(&upload);
+	assert_true(is_granted(&c));
+	start_alone(&upload, "B");
+	fake_turn(net, POOL_BULK_PATIENCE_MS);
+	end(&b);
+	start(&b, "A");
+	assert_true(is_waiting(&b));
+	end(&c);
+	assert_true(is_granted(&upload));
+	assert_true(is_waiting(&b));
+	end(&upload);
+	assert_true(is_granted(&b));
+	end(&b);
+	finish();
+}
+
 static void open_two(struct probe *a, struct probe *b)
 {
 	start(a, "A");
@@ -893,6 +927,7 @@ int main(void)
 		cmocka_unit_test(test_a_stalled_stream_makes_way),
 		cmocka_unit_test(test_an_upload_joins_nobody),
 		cmocka_unit_test(test_an_upload_leaves_the_last_session),
+		cmocka_unit_test(test_an_upload_does_not_starve),
 		cmocka_unit_test(test_stalled_streams_are_put_together),
 		cmocka_unit_test(test_patience_leaves_the_last_session),
 		cmocka_unit_test(test_a_stream_is_joined_past_those_that_wait),
