@@ -8,7 +8,7 @@
 
 struct shape {
 	size_t depth;    /* at the deepest place */
-	size_t n_values; /* at least as many as there are, but for the first of each array or object */
+	size_t n_values; /* all but the outermost, and one more for what is empty */
 };
 
 /* Jansson recurses on what it reads, and takes a hundred bytes for a value of two: what is

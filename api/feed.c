@@ -262,7 +262,7 @@ static struct span within_room(const struct gp_buffer *text)
 	return text->len > FEED_MAX_TOLD ? API_EVENT_RESET_ALL : gp_buffer_span(text);
 }
 
-/* Where it gets too long, all of it is a reset; what is told after that is true as well. */
+/* Where it is too long, all of it is a reset; what is told after that is true as well. */
 static void gather(struct api_listener *stream, struct span text)
 {
 	struct gp_buffer *gathered = &stream->gathered;

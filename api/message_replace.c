@@ -4,7 +4,7 @@
  *
  *   FETCH (UID FLAGS MODSEQ)           404; If-Match, 412
  *   STATUS, APPEND                     with the old keywords, unless others are given
- *   STORE \Deleted [UNCHANGEDSINCE]    412: another client was first, and both are there
+ *   STORE \Deleted [UNCHANGEDSINCE]    412: another client was first; the new one is there
  *   UID EXPUNGE of exactly the old one
  *   FETCH (UID FLAGS)                  servers say OK to who may not expunge
  *   201, the new one; without UIDPLUS the old one remains, marked as deleted

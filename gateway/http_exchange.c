@@ -153,7 +153,7 @@ static void op_stream_begin(struct api_exchange *api, unsigned status, int64_t c
 	exchange->content_length = content_length;
 	exchange->events = events;
 	exchange->events_ctx = ctx;
-	/* When memory ends the client gets a 503; what is written is dropped, and `gone`
+	/* When memory ends the client is told 503; what is written is dropped, and `gone`
 	 * follows when that is sent. */
 	exchange->is_stream_broken = !http_reply_stream(exchange, status, read_stream);
 	ready(exchange);

@@ -1,5 +1,5 @@
 /*
- * Which session a lease gets: choices among what there is, and when one more is opened.
+ * Which session a lease is given: choices among what there is, and when one more is opened.
  * Nothing here moves a lease; pool.c does.
  */
 #include "base/limits.h"

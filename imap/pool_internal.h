@@ -1,5 +1,5 @@
 /*
- * What pool.c (accounts, leases, queues), pool_choose.c (who gets which session) and
+ * What pool.c (accounts, leases, queues), pool_choose.c (who is given which session) and
  * pool_session.c (the life of one pooled session) share.
  *
  * An account exists while it has a session or a lease. A lease is WAITING in its

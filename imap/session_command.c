@@ -333,7 +333,7 @@ static void end_first(struct imap_session *session, struct imap_command_list *li
 
 void imap_session_end_all(struct imap_session *session)
 {
-	/* Bounded: a command that starts another when it ends, again and again, gets a turn
+	/* Bounded: a command that starts another when it ends, again and again, has a turn
 	 * for each. */
 	imap_session_end_failed(session);
 	while (session->in_flight.first) {

@@ -150,7 +150,7 @@ void imap_session_forget_capabilities(struct imap_session *session);
 void imap_command_submit_login(struct imap_command *command);
 void imap_session_flush(struct imap_session *session);
 void imap_session_end_failed(struct imap_session *session);
-/* On a closed session: what is there at the call gets its done. */
+/* On a closed session: what is there at the call is told its end. */
 void imap_session_end_all(struct imap_session *session);
 /* Without done. */
 void imap_session_drop_all(struct imap_session *session);

@@ -347,7 +347,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 static void update_reading(struct tcp_transport *t)
 {
-	/* A handshake goes on while the receiver is paused: it gets nothing of it. */
+	/* A handshake goes on while the receiver is paused: it is told nothing of it. */
 	bool wanted = t->state == TCP_SECURING || (t->state == TCP_OPEN && !t->is_paused && !t->has_backlog);
 
 	if (is_done(t) || wanted == t->is_reading) {

@@ -1,7 +1,7 @@
 /*
  * Messages to an mbox, in the variant that loses nothing ("mboxrd", RFC 4155 appendix):
  * each message stands behind a line "From sender date" and before an empty one; a line
- * of it that begins with "From " behind any number of ">" gets one more ">", which
+ * of it that begins with "From " behind any number of ">" has one more ">", which
  * readers take away again. CRLF becomes LF, a lone CR stays.
  *
  * Bytes go in in any pieces; what comes out is appended to the caller's buffer: at most
