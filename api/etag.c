@@ -48,13 +48,18 @@ static enum gp_status digest(struct span bytes, size_t n_bytes_wanted, char *hex
 	return end_digest(context, n_bytes_wanted, hex_out);
 }
 
-enum gp_status api_etag_of_bytes(struct span bytes, char etag_out[API_ETAG_SIZE])
+enum gp_status api_etag_account(struct span username, char account_out[API_ETAG_ACCOUNT_SIZE])
+{
+	return digest(username, (API_ETAG_ACCOUNT_SIZE - 1) / 2, account_out);
+}
+
+enum gp_status api_etag_of_bytes(const char *account, struct span bytes, char etag_out[API_ETAG_SIZE])
 {
 	char hex[33];
 	enum gp_status status = digest(bytes, 16, hex);
 
 	if (status == GP_OK) {
-		snprintf(etag_out, API_ETAG_SIZE, "W/\"%s\"", hex);
+		snprintf(etag_out, API_ETAG_SIZE, "W/\"%s%s%s\"", account, account[0] != '\0' ? "." : "", hex);
 	}
 	return status;
 }
@@ -134,52 +139,58 @@ static enum gp_status digest_of_flags(const struct span *flags, size_t n_flags, 
 	return status;
 }
 
-enum gp_status api_etag_of_message(const struct api_message_version *version, char etag_out[API_ETAG_SIZE])
+enum gp_status api_etag_of_message(const char *account, uint32_t uidvalidity, const struct imap_fetch *row,
+				   char etag_out[API_ETAG_SIZE])
 {
-	if (version->modseq != 0) {
-		snprintf(etag_out, API_ETAG_SIZE, "W/\"%" PRIu32 ".%" PRIu32 ".%" PRIu64 "\"", version->uidvalidity,
-			 version->uid, version->modseq);
+	char hex[17];
+
+	if (row->items & IMAP_ITEM_MODSEQ && row->modseq != 0) {
+		snprintf(etag_out, API_ETAG_SIZE, "W/\"%s.%" PRIu32 ".%" PRIu32 ".%" PRIu64 "\"", account, uidvalidity,
+			 row->uid, row->modseq);
 		return GP_OK;
 	}
-
-	char hex[17];
-	enum gp_status status = digest_of_flags(version->flags, version->n_flags, hex);
+	enum gp_status status = digest_of_flags(row->flags, row->n_flags, hex);
 	if (status == GP_OK) {
-		snprintf(etag_out, API_ETAG_SIZE, "W/\"%" PRIu32 ".%" PRIu32 ".f%s\"", version->uidvalidity,
-			 version->uid, hex);
+		snprintf(etag_out, API_ETAG_SIZE, "W/\"%s.%" PRIu32 ".%" PRIu32 ".f%s\"", account, uidvalidity,
+			 row->uid, hex);
 	}
 	return status;
 }
 
-enum gp_status api_etag_of_content(uint32_t uidvalidity, uint32_t uid, const char *part, char etag_out[API_ETAG_SIZE])
+enum gp_status api_etag_of_content(const char *account, uint32_t uidvalidity, uint32_t uid, const char *part,
+				   char etag_out[API_ETAG_SIZE])
 {
 	char hex[33];
-	enum gp_status status = GP_OK;
 
 	if (uidvalidity == 0) {
 		etag_out[0] = '\0';
-	} else if (!part || part[0] == '\0') {
-		snprintf(etag_out, API_ETAG_SIZE, "\"%" PRIu32 ".%" PRIu32 "\"", uidvalidity, uid);
-	} else if (strlen(part) <= 32 && !strpbrk(part, "\"\\ \r\n\t")) {
-		snprintf(etag_out, API_ETAG_SIZE, "\"%" PRIu32 ".%" PRIu32 ".%s\"", uidvalidity, uid, part);
-	} else {
-		status = digest(span_of(part), 16, hex);
-		if (status == GP_OK) {
-			snprintf(etag_out, API_ETAG_SIZE, "\"%" PRIu32 ".%" PRIu32 ".%s\"", uidvalidity, uid, hex);
-		}
+		return GP_OK;
 	}
-	return status;
+	if (!part || part[0] == '\0') {
+		snprintf(etag_out, API_ETAG_SIZE, "\"%s.%" PRIu32 ".%" PRIu32 "\"", account, uidvalidity, uid);
+		return GP_OK;
+	}
+	if (strlen(part) > 32 || strpbrk(part, "\"\\ \r\n\t")) {
+		enum gp_status status = digest(span_of(part), 16, hex);
+		if (status != GP_OK) {
+			return status;
+		}
+		part = hex;
+	}
+	snprintf(etag_out, API_ETAG_SIZE, "\"%s.%" PRIu32 ".%" PRIu32 ".%s\"", account, uidvalidity, uid, part);
+	return GP_OK;
 }
 
-bool api_etag_modseq(struct span if_match, uint32_t uidvalidity, uint32_t uid, uint64_t *modseq_out)
+bool api_etag_modseq(struct span if_match, const char *account, uint32_t uidvalidity, uint32_t uid,
+		     uint64_t *modseq_out)
 {
-	char prefix[32];
+	char prefix[48];
 	struct span tag = span_trim(if_match);
 
 	if (span_starts_with(tag, "W/")) {
 		tag = span_from(tag, 2);
 	}
-	snprintf(prefix, sizeof prefix, "\"%" PRIu32 ".%" PRIu32 ".", uidvalidity, uid);
+	snprintf(prefix, sizeof prefix, "\"%s.%" PRIu32 ".%" PRIu32 ".", account, uidvalidity, uid);
 	if (!span_starts_with(tag, prefix) || tag.ptr[tag.len - 1] != '"') {
 		return false;
 	}

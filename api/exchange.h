@@ -92,6 +92,7 @@ struct api_exchange {
 	int64_t upload_length;  /* of an upload: its Content-Length; -1: chunked, not known */
 	struct span client;     /* its address: 4 or 16 bytes; NIL: not known (a Unix socket) */
 	bool is_tls;
+	char account[9];       /* of who asks, in entity tags (api_etag_account()); "": nobody yet */
 	char request_id[65];   /* the caller's when it is a sane token, else made */
 	uint64_t started_us;   /* monotonic */
 	struct gp_arena arena; /* initialised by the gateway, freed by it */

@@ -287,7 +287,8 @@ static bool is_unmodified(struct attachments *self)
 	char etag[API_ETAG_SIZE];
 
 	self->etag[0] = '\0';
-	enum gp_status status = api_etag_of_content(uidvalidity, self->uid, "attachments.zip", etag);
+	enum gp_status status =
+		api_etag_of_content(self->job.exchange->account, uidvalidity, self->uid, "attachments.zip", etag);
 	if (status == GP_OK && etag[0] != '\0') { /* weak: another zlib may write the same in other bytes */
 		memcpy(self->etag, "W/", 2);
 		memcpy(self->etag + 2, etag, sizeof etag);

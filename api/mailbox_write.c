@@ -85,7 +85,7 @@ static enum gp_status write_json(struct api_exchange *exchange, const json_t *ma
 
 	gp_buffer_init(body_out, GP_MAX_JSON_REPLY);
 	enum gp_status status = has_hole ? GP_NO_MEMORY : api_json_write(mailbox, is_pretty, body_out);
-	return status == GP_OK ? api_etag_of_bytes(gp_buffer_span(body_out), etag_out) : status;
+	return status == GP_OK ? api_etag_of_bytes(exchange->account, gp_buffer_span(body_out), etag_out) : status;
 }
 
 /* For the problem: the mailbox as it is, and its tag as GET gives it. */

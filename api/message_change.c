@@ -57,15 +57,11 @@ struct span api_message_current(struct api_job *job, const struct imap_fetch *ro
 void api_change_on_row(void *ctx, const struct imap_fetch *row)
 {
 	struct api_change *self = change_of(ctx);
-	const struct api_message_version version = {.uidvalidity = api_job_selected(&self->job)->uidvalidity,
-						    .uid = row->uid,
-						    .modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0,
-						    .flags = row->flags,
-						    .n_flags = row->n_flags};
+	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
 
 	self->has_row = true;
-	self->modseq = version.modseq;
-	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+	self->modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0;
+	if (api_etag_of_message(self->job.exchange->account, uidvalidity, row, self->etag) != GP_OK) {
 		self->etag[0] = '\0';
 	}
 	if (row->items & IMAP_ITEM_FLAGS && !span_is_nil(self->if_match)) {

@@ -374,7 +374,8 @@ static bool is_unmodified(struct message_content *self)
 						  self->is_encoded ? ".encoded" : "")
 				: NULL;
 
-	if (api_etag_of_content(api_job_selected(&self->job)->uidvalidity, self->uid, part, self->etag) != GP_OK) {
+	if (api_etag_of_content(self->job.exchange->account, api_job_selected(&self->job)->uidvalidity, self->uid, part,
+				self->etag) != GP_OK) {
 		self->etag[0] = '\0';
 	}
 	return api_none_match_hits(self->if_none_match, self->etag);

@@ -61,13 +61,9 @@ static void fail_for_memory(struct message_get *self)
 
 static void take_etag(struct message_get *self, const struct imap_fetch *row)
 {
-	const struct api_message_version version = {.uidvalidity = api_job_selected(&self->job)->uidvalidity,
-						    .uid = row->uid,
-						    .modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0,
-						    .flags = row->flags,
-						    .n_flags = row->n_flags};
+	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
 
-	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+	if (api_etag_of_message(self->job.exchange->account, uidvalidity, row, self->etag) != GP_OK) {
 		self->is_out_of_memory = true;
 	}
 }

@@ -108,7 +108,7 @@ static enum gp_status make_etag(struct message_list *self)
 	char *bytes = gp_arena_printf(&self->job.exchange->arena, "%u.%llu %u %u %.*s", moment.uidvalidity,
 				      (unsigned long long)moment.highestmodseq, moment.total, moment.uidnext,
 				      SPAN_ARGS(self->job.exchange->target));
-	return bytes ? api_etag_of_bytes(span_of(bytes), self->etag) : GP_NO_MEMORY;
+	return bytes ? api_etag_of_bytes(self->job.exchange->account, span_of(bytes), self->etag) : GP_NO_MEMORY;
 }
 
 static void write_rows(struct message_list *self, struct api_json_writer *writer)

@@ -86,19 +86,14 @@ static void inherit(struct replacement *self, const struct imap_fetch *row)
 static void on_old_row(void *ctx, const struct imap_fetch *row)
 {
 	struct replacement *self = replacement_of(ctx);
-	const struct api_message_version version = {
-		.uidvalidity = api_job_selected(job_of(self))->uidvalidity,
-		.uid = row->uid,
-		.modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0,
-		.flags = row->flags,
-		.n_flags = row->n_flags,
-	};
+	struct api_exchange *exchange = job_of(self)->exchange;
+	uint32_t uidvalidity = api_job_selected(job_of(self))->uidvalidity;
 
 	self->has_row = true;
-	if (api_etag_of_message(&version, self->etag) != GP_OK) {
+	if (api_etag_of_message(exchange->account, uidvalidity, row, self->etag) != GP_OK) {
 		self->etag[0] = '\0';
 	}
-	self->modseq = version.modseq;
+	self->modseq = row->items & IMAP_ITEM_MODSEQ ? row->modseq : 0;
 	if (!span_is_nil(self->if_match)) {
 		job_of(self)->exchange->current = api_message_current(job_of(self), row);
 	}
@@ -272,7 +267,8 @@ static void mark(struct api_job *job)
 		return;
 	}
 	if (modseq == 0) {
-		(void)api_etag_modseq(self->if_match, selected->uidvalidity, self->uid, &modseq);
+		(void)api_etag_modseq(self->if_match, job->exchange->account, selected->uidvalidity, self->uid,
+				      &modseq);
 	}
 	const struct imap_store_spec spec = {
 		.uids = &self->uids,

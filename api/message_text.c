@@ -95,7 +95,8 @@ static void on_headers(void *ctx, const struct gp_error *error)
 	gp_buffer_init(&self->reply, GP_MAX_JSON_REPLY);
 
 	struct api_exchange *exchange = api_job_finish(&self->job);
-	if (written == GP_OK && api_etag_of_content(uidvalidity, self->uid, "headers", etag) == GP_OK) {
+	if (written == GP_OK &&
+	    api_etag_of_content(exchange->account, uidvalidity, self->uid, "headers", etag) == GP_OK) {
 		api_header_add(exchange, "ETag", etag[0] != '\0' ? etag : NULL);
 		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
 			gp_buffer_deinit(&body);
@@ -471,8 +472,8 @@ static void on_facts(void *ctx, const struct gp_error *error)
 			     "the IMAP server does not tell the structure of message %u", self->uid);
 		return;
 	}
-	if (api_etag_of_content(api_job_selected(&self->job)->uidvalidity, self->uid, self->is_html ? "html" : "text",
-				self->etag) != GP_OK) {
+	if (api_etag_of_content(self->job.exchange->account, api_job_selected(&self->job)->uidvalidity, self->uid,
+				self->is_html ? "html" : "text", self->etag) != GP_OK) {
 		fail_for_memory(self);
 		return;
 	}

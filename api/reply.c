@@ -216,7 +216,7 @@ void api_reply_written_json_tagged(struct api_exchange *exchange, enum gp_status
 	if (!is_written(exchange, written, body)) {
 		return;
 	}
-	if (api_etag_of_bytes(gp_buffer_span(body), etag) != GP_OK) {
+	if (api_etag_of_bytes(exchange->account, gp_buffer_span(body), etag) != GP_OK) {
 		gp_buffer_deinit(body);
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;

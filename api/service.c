@@ -76,7 +76,7 @@ void api_openapi_get(struct api_request *request)
 	if (!has_plain_query(request)) {
 		return;
 	}
-	if (api_etag_of_bytes(text, etag) == GP_OK) {
+	if (api_etag_of_bytes(exchange->account, text, etag) == GP_OK) {
 		api_header_add(exchange, "ETag", etag);
 		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
 			api_reply_empty(exchange, 304);

@@ -122,45 +122,60 @@ static void message_tags(void **state)
 	const struct span ab[] = {SPAN_LIT("\\Seen"), SPAN_LIT("$Forwarded")};
 	const struct span ba[] = {SPAN_LIT("$forwarded"), SPAN_LIT("\\Recent"), SPAN_LIT("\\SEEN"), SPAN_LIT("\\Seen")};
 	const struct span a[] = {SPAN_LIT("\\Seen")};
-	char one[API_ETAG_SIZE], two[API_ETAG_SIZE];
+	char one[API_ETAG_SIZE], two[API_ETAG_SIZE], account[API_ETAG_ACCOUNT_SIZE];
 	uint64_t modseq;
 	(void)state;
 
-	struct api_message_version version = {.uidvalidity = 5, .uid = 7, .modseq = UINT64_MAX};
-	assert_int_equal(api_etag_of_message(&version, one), GP_OK);
-	assert_string_equal(one, "W/\"5.7.18446744073709551615\"");
-	assert_true(api_etag_modseq(span_of(one), 5, 7, &modseq));
+	struct imap_fetch row = {.items = IMAP_ITEM_MODSEQ, .uid = 7, .modseq = UINT64_MAX};
+	assert_int_equal(api_etag_of_message("ab", 5, &row, one), GP_OK);
+	assert_string_equal(one, "W/\"ab.5.7.18446744073709551615\"");
+	assert_true(api_etag_modseq(span_of(one), "ab", 5, 7, &modseq));
 	assert_true(modseq == UINT64_MAX);
-	assert_false(api_etag_modseq(span_of(one), 5, 8, &modseq));
-	assert_false(api_etag_modseq(span_of("W/\"5.7."), 5, 7, &modseq));
-	assert_false(api_etag_modseq(span_of("*"), 5, 7, &modseq));
-	assert_false(api_etag_modseq(SPAN_NIL, 5, 7, &modseq));
+	assert_false(api_etag_modseq(span_of(one), "ab", 5, 8, &modseq));
+	assert_false(api_etag_modseq(span_of(one), "ac", 5, 7, &modseq));
+	assert_false(api_etag_modseq(span_of("W/\"ab.5.7."), "ab", 5, 7, &modseq));
+	assert_false(api_etag_modseq(span_of("*"), "ab", 5, 7, &modseq));
+	assert_false(api_etag_modseq(SPAN_NIL, "ab", 5, 7, &modseq));
 
-	version = (struct api_message_version){.uidvalidity = 5, .uid = 7, .flags = ab, .n_flags = 2};
-	assert_int_equal(api_etag_of_message(&version, one), GP_OK);
-	assert_false(api_etag_modseq(span_of(one), 5, 7, &modseq));
-	version.flags = ba;
-	version.n_flags = 4;
-	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	row = (struct imap_fetch){.uid = 7, .flags = ab, .n_flags = 2};
+	assert_int_equal(api_etag_of_message("ab", 5, &row, one), GP_OK);
+	assert_false(api_etag_modseq(span_of(one), "ab", 5, 7, &modseq));
+	row.flags = ba;
+	row.n_flags = 4;
+	assert_int_equal(api_etag_of_message("ab", 5, &row, two), GP_OK);
 	assert_string_equal(one, two);
-	version.flags = a;
-	version.n_flags = 1;
-	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	row.flags = a;
+	row.n_flags = 1;
+	assert_int_equal(api_etag_of_message("ab", 5, &row, two), GP_OK);
 	assert_string_not_equal(one, two);
-	version.n_flags = 0;
-	assert_int_equal(api_etag_of_message(&version, two), GP_OK);
+	row.n_flags = 0;
+	assert_int_equal(api_etag_of_message("ab", 5, &row, two), GP_OK);
 	assert_string_not_equal(one, two);
 
-	assert_int_equal(api_etag_of_content(5, 7, "1.2", one), GP_OK);
-	assert_string_equal(one, "\"5.7.1.2\"");
-	assert_int_equal(api_etag_of_content(5, 7, NULL, one), GP_OK);
-	assert_string_equal(one, "\"5.7\"");
-	assert_int_equal(api_etag_of_content(5, 7, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", one), GP_OK);
-	assert_int_equal(api_etag_of_content(5, 7, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.2", two), GP_OK);
+	static const char many[] = "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1";
+	assert_int_equal(api_etag_of_content("ab", 5, 7, "1.2", one), GP_OK);
+	assert_string_equal(one, "\"ab.5.7.1.2\"");
+	assert_int_equal(api_etag_of_content("ab", 5, 7, NULL, one), GP_OK);
+	assert_string_equal(one, "\"ab.5.7\"");
+	assert_int_equal(api_etag_of_content("ab", 5, 7, many, one), GP_OK);
+	assert_int_equal(api_etag_of_content("ab", 5, 7, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.2", two), GP_OK);
 	assert_string_not_equal(one, two);
-	/* of the empty string: SHA-256 is known */
-	assert_int_equal(api_etag_of_bytes(SPAN_NIL, one), GP_OK);
+	/* SHA-256 of the empty string and of "demo" are known */
+	assert_int_equal(api_etag_account(span_of("demo"), account), GP_OK);
+	assert_string_equal(account, "2a97516c");
+	assert_int_equal(api_etag_of_bytes("ab", SPAN_NIL, one), GP_OK);
+	assert_string_equal(one, "W/\"ab.e3b0c44298fc1c149afbf4c8996fb924\"");
+	assert_int_equal(api_etag_of_bytes("", SPAN_NIL, one), GP_OK);
 	assert_string_equal(one, "W/\"e3b0c44298fc1c149afbf4c8996fb924\"");
+
+	/* the longest of each has room */
+	const char *longest = "12345678";
+	row = (struct imap_fetch){.items = IMAP_ITEM_MODSEQ, .uid = UINT32_MAX, .modseq = UINT64_MAX};
+	assert_int_equal(api_etag_of_message(longest, UINT32_MAX, &row, one), GP_OK);
+	assert_string_equal(one, "W/\"12345678.4294967295.4294967295.18446744073709551615\"");
+	assert_true(api_etag_modseq(span_of(one), longest, UINT32_MAX, UINT32_MAX, &modseq));
+	assert_int_equal(api_etag_of_content(longest, UINT32_MAX, UINT32_MAX, many, one), GP_OK);
+	assert_int_equal(one[strlen(one) - 1], '"');
 }
 
 int main(void)
