@@ -64,6 +64,20 @@ bool api_match_allows(struct span if_match, const char *etag)
 	return etag && list_names(if_match, etag);
 }
 
+bool api_has_precondition(struct api_exchange *exchange)
+{
+	return !span_is_nil(exchange->ops->header(exchange, "If-Match")) ||
+	       !span_is_nil(exchange->ops->header(exchange, "If-None-Match"));
+}
+
+unsigned api_precondition(struct api_exchange *exchange, const char *etag)
+{
+	if (!api_match_allows(exchange->ops->header(exchange, "If-Match"), etag)) {
+		return 412;
+	}
+	return api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag) ? 304 : 0;
+}
+
 bool api_if_range_holds(struct span if_range, const char *etag)
 {
 	struct tag tag;

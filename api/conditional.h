@@ -11,6 +11,13 @@ bool api_none_match_hits(struct span if_none_match, const char *etag);
  * tags (weak ones count: a MODSEQ is what IMAP compares); "*" does. NIL (absent): true. */
 bool api_match_allows(struct span if_match, const char *etag);
 
+/* Whether the request has either: then a tag is worth a round trip of its own. */
+bool api_has_precondition(struct api_exchange *exchange);
+/* What becomes of a GET or HEAD now that what it would show has `etag` ("": none is
+ * known): 412 by If-Match, 304 by If-None-Match, in this order (RFC 9110 section 13.2.2);
+ * 0: it is shown. */
+unsigned api_precondition(struct api_exchange *exchange, const char *etag);
+
 struct api_range {
 	uint64_t first, last; /* both included */
 };

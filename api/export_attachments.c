@@ -23,7 +23,6 @@
 struct attachments {
 	struct api_job job; /* first */
 	uint32_t uid;
-	struct span if_none_match; /* borrow: the exchange's */
 
 	/* one run */
 	struct imap_uidset uids; /* own */
@@ -85,7 +84,6 @@ static enum gp_status begin_body(struct attachments *self)
 
 	api_header_add(exchange, "Content-Type", "application/zip");
 	api_header_add(exchange, "Content-Disposition", api_disposition(&exchange->arena, true, name));
-	api_header_add_immutable(exchange, self->etag);
 	return api_sink_begin(&self->sink);
 }
 
@@ -281,7 +279,7 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 	}
 }
 
-static bool is_unmodified(struct attachments *self)
+static void make_etag(struct attachments *self)
 {
 	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
 	char etag[API_ETAG_SIZE];
@@ -293,7 +291,6 @@ static bool is_unmodified(struct attachments *self)
 		memcpy(self->etag, "W/", 2);
 		memcpy(self->etag + 2, etag, sizeof etag);
 	}
-	return api_none_match_hits(self->if_none_match, self->etag);
 }
 
 static void on_facts(void *ctx, const struct gp_error *error)
@@ -311,11 +308,9 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		fail_with(self, self->failure);
 		return;
 	}
-	if (is_unmodified(self)) {
-		struct api_exchange *exchange = self->job.exchange;
-		api_header_add_immutable(exchange, self->etag);
-		api_job_finish(&self->job);
-		api_reply_empty(exchange, 304);
+	make_etag(self);
+	api_header_set_immutable(self->job.exchange, self->etag);
+	if (api_job_is_settled(&self->job, self->etag)) {
 		return;
 	}
 	if (self->job.exchange->method == API_HEAD) {
@@ -363,7 +358,6 @@ void api_message_attachments_get(struct api_request *request)
 		return;
 	}
 	self->uid = request->uid;
-	self->if_none_match = exchange->ops->header(exchange, "If-None-Match");
 	if (api_query_finish(&request->query) != GP_OK) {
 		api_reply_error(exchange, &request->query.error);
 		return;

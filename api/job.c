@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "api/auth.h"
+#include "api/conditional.h"
+#include "api/etag.h"
 #include "api/idempotency.h"
 #include "api/query.h"
 #include "api/role.h"
@@ -101,6 +103,18 @@ struct api_exchange *api_job_finish(struct api_job *job)
 {
 	api_auth_check_owner(job->exchange, job->credential);
 	return end(job);
+}
+
+bool api_job_is_settled(struct api_job *job, const char *etag)
+{
+	unsigned status = api_precondition(job->exchange, etag);
+
+	if (status != 0) {
+		char kept[API_ETAG_SIZE]; /* the job's end may empty its own */
+		snprintf(kept, sizeof kept, "%s", etag);
+		api_reply_precondition(api_job_finish(job), status, kept);
+	}
+	return status != 0;
 }
 
 static void on_gone(void *ctx)

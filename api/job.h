@@ -128,6 +128,10 @@ void api_job_fail_no_message(struct api_job *job, uint32_t uid);
  * handler->free, and returns the exchange, to be replied to at once. The job's memory
  * stays valid as long as the exchange does. */
 struct api_exchange *api_job_finish(struct api_job *job);
+/* True: the request's own preconditions settle it (api_precondition()), and it has been
+ * finished and replied to, with the tag. What else a 304 carries is among the headers
+ * already. */
+bool api_job_is_settled(struct api_job *job, const char *etag);
 /*
  * The next step needs another mailbox, or a session of another kind: ends the lease, takes
  * one for `place`, and calls next(). What fails on the way fails as everywhere; a retry

@@ -29,7 +29,7 @@ struct message_content {
 	uint32_t uid;
 	struct span part_id; /* NIL: the whole message */
 	bool is_encoded, is_download;
-	struct span range, if_range, if_none_match; /* borrow: the exchange's */
+	struct span range, if_range; /* borrow: the exchange's */
 
 	/* one run */
 	struct imap_uidset uids; /* own */
@@ -77,7 +77,7 @@ static void fail_for_memory(struct message_content *self)
 
 /* ---- the head of the reply ---- */
 
-static void add_type_and_disposition(struct message_content *self)
+static void add_content_headers(struct message_content *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
 	struct gp_arena *arena = &exchange->arena;
@@ -96,12 +96,7 @@ static void add_type_and_disposition(struct message_content *self)
 		       api_content_type(arena, type, self->part && !self->is_encoded ? self->part->charset : NULL));
 	api_header_add(exchange, "Content-Disposition", api_disposition(arena, is_attachment, name));
 	api_header_add(exchange, "Content-Security-Policy", "default-src 'none'; sandbox");
-}
-
-static void add_cache_headers(struct message_content *self)
-{
-	api_header_add_immutable(self->job.exchange, self->etag);
-	api_header_add(self->job.exchange, "Accept-Ranges", "bytes");
+	api_header_add(exchange, "Accept-Ranges", "bytes");
 }
 
 static const struct api_stream_events stream_events;
@@ -112,8 +107,7 @@ static bool begin(struct message_content *self, uint64_t total)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
-	add_type_and_disposition(self);
-	add_cache_headers(self);
+	add_content_headers(self);
 	if (self->has_range) {
 		api_header_addf(exchange, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, self->wanted.first,
 				self->wanted.last, total);
@@ -368,7 +362,7 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 	}
 }
 
-static bool is_unmodified(struct message_content *self)
+static void make_etag(struct message_content *self)
 {
 	char *part = self->part ? gp_arena_printf(&self->job.exchange->arena, "%.*s%s", SPAN_ARGS(self->part_id),
 						  self->is_encoded ? ".encoded" : "")
@@ -378,7 +372,6 @@ static bool is_unmodified(struct message_content *self)
 				self->etag) != GP_OK) {
 		self->etag[0] = '\0';
 	}
-	return api_none_match_hits(self->if_none_match, self->etag);
 }
 
 /* The range on content whose length is known; false when it cannot be met. */
@@ -426,10 +419,9 @@ static void on_facts(void *ctx, const struct gp_error *error)
 			     SPAN_ARGS(self->part_id));
 		return;
 	}
-	if (is_unmodified(self)) {
-		add_cache_headers(self);
-		api_job_finish(&self->job);
-		api_reply_empty(exchange, 304);
+	make_etag(self);
+	api_header_set_immutable(exchange, self->etag);
+	if (api_job_is_settled(&self->job, self->etag)) {
 		return;
 	}
 	if (!read_range(self)) {
@@ -481,7 +473,6 @@ static void content_get(struct api_request *request, struct span part_id)
 	/* of any other method it means nothing (RFC 9110 section 14.2) */
 	self->range = exchange->method == API_GET ? exchange->ops->header(exchange, "Range") : SPAN_NIL;
 	self->if_range = exchange->ops->header(exchange, "If-Range");
-	self->if_none_match = exchange->ops->header(exchange, "If-None-Match");
 	if (api_query_finish(query) != GP_OK) {
 		api_reply_error(exchange, &query->error);
 		return;

@@ -23,7 +23,6 @@ struct message_get {
 	size_t max_body_bytes;
 	bool marks_seen;
 	uint32_t uid;
-	struct span if_none_match; /* borrow: the exchange's */
 
 	/* one run */
 	struct imap_uidset uids; /* own */
@@ -274,11 +273,7 @@ static void on_state(void *ctx, const struct gp_error *error)
 		fail_for_memory(self);
 		return;
 	}
-	if (self->has_row && api_none_match_hits(self->if_none_match, self->etag)) {
-		struct api_exchange *exchange = self->job.exchange;
-		api_header_add(exchange, "ETag", self->etag);
-		api_job_finish(&self->job);
-		api_reply_empty(exchange, 304);
+	if (self->has_row && api_job_is_settled(&self->job, self->etag)) {
 		return;
 	}
 	self->has_row = false;
@@ -293,7 +288,7 @@ static void get_run(struct api_job *job)
 		fail_for_memory(self);
 		return;
 	}
-	if (span_is_nil(self->if_none_match) || self->marks_seen) {
+	if (!api_has_precondition(job->exchange) || self->marks_seen) {
 		fetch_message(self);
 		return;
 	}
@@ -319,7 +314,6 @@ void api_message_get(struct api_request *request)
 	self->max_body_bytes =
 		(size_t)api_query_number(query, "maxBodyValueBytes", 0, API_BODY_VALUE_MOST, API_BODY_VALUE_DEFAULT);
 	self->marks_seen = api_query_bool(query, "markSeen", false);
-	self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 	if (api_query_finish(query) != GP_OK) {
 		api_reply_error(request->exchange, &query->error);
 		return;

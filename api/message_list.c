@@ -29,7 +29,6 @@ struct message_list {
 	struct api_page page; /* what is found in a run, too */
 	struct api_list_wishes wishes;
 	uint32_t query_hash;
-	struct span if_none_match; /* borrow: the exchange's */
 
 	/* one run */
 	struct api_body_values values;
@@ -220,15 +219,11 @@ static void with_rows(struct api_job *job)
 
 /* ---- the run ---- */
 
-static void check_none_match(struct api_job *job)
+static void check_tag(struct api_job *job)
 {
 	struct message_list *self = list_of(job);
 
-	if (make_etag(self) == GP_OK && self->etag[0] != '\0' && api_none_match_hits(self->if_none_match, self->etag)) {
-		struct api_exchange *exchange = job->exchange;
-		api_header_add(exchange, "ETag", self->etag);
-		api_job_finish(job);
-		api_reply_empty(exchange, 304);
+	if (make_etag(self) == GP_OK && self->etag[0] != '\0' && api_job_is_settled(job, self->etag)) {
 		return;
 	}
 	api_page_find(&self->page);
@@ -237,9 +232,9 @@ static void check_none_match(struct api_job *job)
 static void list_run(struct api_job *job)
 {
 	struct message_list *self = list_of(job);
-	bool has_tag = !span_is_nil(self->if_none_match);
+	bool has_tag = api_has_precondition(job->exchange);
 
-	if (api_page_begin(&self->page, has_tag ? check_none_match : NULL) && !has_tag) {
+	if (api_page_begin(&self->page, has_tag ? check_tag : NULL) && !has_tag) {
 		api_page_find(&self->page);
 	}
 }
@@ -268,7 +263,6 @@ static void read_request(struct api_request *request, struct message_list *self)
 	} else if (self->page.has_cursor && self->page.cursor.query != self->query_hash) {
 		api_query_fail(query, "'cursor' belongs to another query: filters and sort must stay the same");
 	}
-	self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 }
 
 static void get_page(struct api_request *request)

@@ -91,18 +91,18 @@ static void on_headers(void *ctx, const struct gp_error *error)
 	}
 	uint32_t uidvalidity = api_job_selected(&self->job)->uidvalidity;
 	enum gp_status written = self->written;
+	if (written == GP_OK) {
+		written = api_etag_of_content(self->job.exchange->account, uidvalidity, self->uid, "headers", etag);
+	}
+	if (written == GP_OK && api_job_is_settled(&self->job, etag)) {
+		return;
+	}
 	struct gp_buffer body = self->reply; /* taken: the job's end must not free it */
 	gp_buffer_init(&self->reply, GP_MAX_JSON_REPLY);
 
 	struct api_exchange *exchange = api_job_finish(&self->job);
-	if (written == GP_OK &&
-	    api_etag_of_content(exchange->account, uidvalidity, self->uid, "headers", etag) == GP_OK) {
+	if (written == GP_OK) {
 		api_header_add(exchange, "ETag", etag[0] != '\0' ? etag : NULL);
-		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
-			gp_buffer_deinit(&body);
-			api_reply_empty(exchange, 304);
-			return;
-		}
 	}
 	api_reply_written_json(exchange, 200, written, &body);
 }
@@ -131,7 +131,6 @@ struct message_text {
 	struct api_job job; /* first */
 	uint32_t uid;
 	bool is_html;
-	struct span if_none_match; /* borrow: the exchange's */
 
 	/* one run */
 	struct imap_uidset uids; /* own */
@@ -477,10 +476,7 @@ static void on_facts(void *ctx, const struct gp_error *error)
 		fail_for_memory(self);
 		return;
 	}
-	if (api_none_match_hits(self->if_none_match, self->etag)) {
-		api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
-		api_job_finish(&self->job);
-		api_reply_empty(exchange, 304);
+	if (api_job_is_settled(&self->job, self->etag)) {
 		return;
 	}
 	gp_buffer_init(&self->out, MAX_HTML_TO_TEXT * 4 + WINDOW * EXPANSION);
@@ -538,7 +534,6 @@ static void text_get(struct api_request *request, bool is_html)
 	if (self) {
 		self->uid = request->uid;
 		self->is_html = is_html;
-		self->if_none_match = request->exchange->ops->header(request->exchange, "If-None-Match");
 		start(request, &self->job);
 	}
 }

@@ -72,8 +72,10 @@ void api_header_addf(struct api_exchange *exchange, const char *name, const char
 	add(exchange, name, value);
 }
 
-void api_header_add_immutable(struct api_exchange *exchange, const char *etag)
+void api_header_set_immutable(struct api_exchange *exchange, const char *etag)
 {
+	api_header_remove(exchange, "ETag");
+	api_header_remove(exchange, "Cache-Control");
 	if (etag[0] != '\0') {
 		api_header_add(exchange, "ETag", etag);
 		api_header_add(exchange, "Cache-Control", "private, max-age=31536000, immutable");
@@ -201,6 +203,20 @@ static bool is_written(struct api_exchange *exchange, enum gp_status written, st
 	return false;
 }
 
+void api_reply_precondition(struct api_exchange *exchange, unsigned status, const char *etag)
+{
+	etag = etag[0] != '\0' ? gp_arena_strdup(&exchange->arena, span_of(etag)) : NULL;
+	if (status == 304) {
+		api_header_remove(exchange, "ETag");
+		api_header_add(exchange, "ETag", etag);
+		api_reply_empty(exchange, status);
+		return;
+	}
+	exchange->current_etag = etag;
+	api_reply_problem(exchange, API_PROBLEM_PRECONDITION_FAILED, NULL,
+			  "what is here now has none of the tags of If-Match: read it without");
+}
+
 void api_reply_written_json(struct api_exchange *exchange, unsigned status, enum gp_status written,
 			    struct gp_buffer *body)
 {
@@ -221,12 +237,13 @@ void api_reply_written_json_tagged(struct api_exchange *exchange, enum gp_status
 		api_reply_problem(exchange, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 		return;
 	}
-	api_header_add(exchange, "ETag", etag);
-	if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
+	unsigned settled = api_precondition(exchange, etag);
+	if (settled != 0) {
 		gp_buffer_deinit(body);
-		api_reply_empty(exchange, 304);
+		api_reply_precondition(exchange, settled, etag);
 		return;
 	}
+	api_header_add(exchange, "ETag", etag);
 	api_reply_buffer(exchange, 200, "application/json", body);
 }
 

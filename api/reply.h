@@ -17,8 +17,9 @@
 void api_header_add(struct api_exchange *exchange, const char *name, const char *value);
 void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...) GP_PRINTF(3, 4);
 /* ETag and Cache-Control of stored bytes, which never change. An empty tag
- * (api_etag_of_content()): neither, as nothing says that they will be this message's. */
-void api_header_add_immutable(struct api_exchange *exchange, const char *etag);
+ * (api_etag_of_content()): neither, as nothing says that they will be this message's. In the place of what was said
+ * before: a job may begin anew. */
+void api_header_set_immutable(struct api_exchange *exchange, const char *etag);
 bool api_header_is_set(const struct api_exchange *exchange, const char *name);
 void api_header_remove(struct api_exchange *exchange, const char *name);
 
@@ -40,6 +41,8 @@ void api_reply_text(struct api_exchange *exchange, unsigned status, const char *
 void api_reply_buffer(struct api_exchange *exchange, unsigned status, const char *content_type, struct gp_buffer *body);
 /* A reply without a body: 204, 304. */
 void api_reply_empty(struct api_exchange *exchange, unsigned status);
+/* What api_precondition() said: 304, or the problem of 412, with the tag ("": without). */
+void api_reply_precondition(struct api_exchange *exchange, unsigned status, const char *etag);
 /* False: something that the head or the body is made of found no memory; a problem is due. */
 bool api_stream_may_begin(const struct api_exchange *exchange);
 /* Adds the common headers, then begins the stream (exchange->ops->stream_begin). */

@@ -376,6 +376,19 @@ static void run_handler(struct api_request *request, const struct match *match)
 	imap_credential_unref(&credential);
 }
 
+/* A change that is guarded by what is not looked at would be made unguarded. */
+static bool check_conditions(struct api_exchange *exchange)
+{
+	bool is_read = exchange->method == API_GET || exchange->method == API_HEAD;
+
+	if (!is_read && !span_is_nil(exchange->ops->header(exchange, "If-None-Match"))) {
+		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL,
+				  "If-None-Match is for GET and HEAD: If-Match guards a change");
+		return false;
+	}
+	return true;
+}
+
 static void reply_bad_target(struct api_exchange *exchange, const struct gp_error *error)
 {
 	enum api_problem problem = error->status == GP_LIMIT ? API_PROBLEM_URI_TOO_LONG : api_problem_of(error);
@@ -439,7 +452,7 @@ void api_handle(struct api_app *app, struct api_exchange *exchange)
 				  request->target.has_trailing_slash ? ": leave out the slash at the end" : "");
 		return;
 	}
-	if (!answer_method(request, match.route) && api_cors_guard(app, exchange)) {
+	if (!answer_method(request, match.route) && api_cors_guard(app, exchange) && check_conditions(exchange)) {
 		run_handler(request, &match);
 	}
 }

@@ -77,11 +77,12 @@ void api_openapi_get(struct api_request *request)
 		return;
 	}
 	if (api_etag_of_bytes(exchange->account, text, etag) == GP_OK) {
-		api_header_add(exchange, "ETag", etag);
-		if (api_none_match_hits(exchange->ops->header(exchange, "If-None-Match"), etag)) {
-			api_reply_empty(exchange, 304);
+		unsigned settled = api_precondition(exchange, etag);
+		if (settled != 0) {
+			api_reply_precondition(exchange, settled, etag);
 			return;
 		}
+		api_header_add(exchange, "ETag", etag);
 	}
 	api_reply_text(exchange, 200, "application/yaml", text);
 }
