@@ -23,7 +23,7 @@
 #define FEED_LIST_AGAIN_MS 1500
 #define FEED_MAX_BATCH GP_MAX_JSON_REPLY
 /* What a client that reads has room for. More than that is one `reset` of all. */
-#define FEED_MAX_TOLD (256 * GP_KIB) /* one batch */
+#define FEED_MAX_TOLD (256 * GP_KIB) /* one batch; of the changes of one mailbox: one `reset` of it */
 #define FEED_MAX_ANEW (128 * GP_KIB) /* mailboxes that are to be read anew when a stream begins */
 
 struct api_feed;

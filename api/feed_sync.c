@@ -281,11 +281,13 @@ static void tell_reset(struct feed_sync *self, bool is_silent)
 	}
 }
 
+/* What does not fit is a `reset`: a sync names no more than API_SYNC_MAX_CHANGES messages,
+ * but any number of those that came and went. */
 static void tell_changes(struct feed_sync *self, struct api_changes *changes)
 {
 	struct gp_buffer text;
 
-	gp_buffer_init(&text, FEED_MAX_BATCH);
+	gp_buffer_init(&text, FEED_MAX_TOLD);
 	enum gp_status status = write_batch(self, changes, &text);
 	bool has_more = changes->has_more;
 	if (status == GP_OK) {
@@ -297,6 +299,8 @@ static void tell_changes(struct feed_sync *self, struct api_changes *changes)
 	gp_buffer_deinit(&text);
 	if (status == GP_OK) {
 		next(self);
+	} else if (status == GP_LIMIT) {
+		tell_reset(self, false);
 	} else {
 		failed_for_memory(self);
 	}

@@ -17,10 +17,10 @@
  * created: UIDs that the old state does not know. updated: those that it knows and whose
  * flags changed. destroyed: those that it knows and that are gone. passed, with QRESYNC:
  * those that came and went in between; they are for who has read the mailbox meanwhile, as
- * clients of an event stream do when it begins. They are not counted. Sets are ranges and
- * never expanded here; together they name at most `max_changes` messages, unless more of
- * them were known as of several moments before and are too many to be told apart (see
- * API_STATE_MAX_PIECES).
+ * clients of an event stream do when it begins. They are not counted, and may be millions.
+ * Sets are ranges and never expanded here; together they name at most `max_changes`
+ * messages, unless more of them were known as of several moments before and are too many
+ * to be told apart (see API_STATE_MAX_PIECES).
  *
  * The caller holds the lease and ends it after done(), or cancels the sync first.
  */
