@@ -130,7 +130,7 @@ bool feed_is_tracked(const struct api_feed *feed, const struct feed_mailbox *mai
 
 const struct api_state *feed_told_state(const struct feed_mailbox *mailbox)
 {
-	return mailbox->due == FEED_DUE_RESET ? NULL : &mailbox->state;
+	return mailbox->is_reset_due ? NULL : &mailbox->state;
 }
 
 void feed_set_state(struct feed_mailbox *mailbox, struct api_state *state)

@@ -29,13 +29,6 @@
 struct api_feed;
 struct feed_sync;
 
-/* What streams are owed of a mailbox, and are told with its next state. */
-enum feed_due {
-	FEED_DUE_NOTHING,
-	FEED_DUE_MAILBOX, /* it is new */
-	FEED_DUE_RESET,   /* what happened to it nobody knows */
-};
-
 /* A mailbox, for as long as it is listed or a stream names it. */
 struct feed_mailbox {
 	struct api_feed *feed; /* borrow */
@@ -47,11 +40,11 @@ struct feed_mailbox {
 	uint32_t uidvalidity;   /* as LIST told it last; 0: not known */
 	size_t n_named;         /* streams that name it */
 	struct api_state state; /* own: what the streams that see it have been told; NONE: not known yet */
-	uint64_t told;          /* a hash of the JSON that was told last */
+	uint64_t told;          /* a hash of the JSON that they have been told last; 0: they are owed it */
 	uint64_t changed_at;    /* feed->clock */
 	bool is_dirty;          /* it is to be synced */
 	bool is_refused;        /* the server does not open it: it has no state */
-	enum feed_due due;
+	bool is_reset_due;      /* what happened to it nobody knows: it is told with its next state */
 	struct feed_sync *sync; /* own, while it runs */
 	struct gp_timer retry;  /* of a sync that failed, or of what is refused */
 	unsigned n_failures;
@@ -63,6 +56,7 @@ struct feed_catch {
 	struct feed_mailbox *mailbox; /* borrow */
 	struct api_state since;       /* own: where the stream is; NONE: wherever the mailbox is */
 	bool is_reset_due;            /* it is told to read it anew, once it is known where that is */
+	uint64_t told;                /* mailbox->told, when the stream was told of the mailbox */
 	uint64_t number;              /* feed->clock when it came: for a moment that is later */
 };
 
@@ -155,8 +149,12 @@ void feed_list_start(struct api_feed *feed);
 void feed_list_stop(struct api_feed *feed);
 /* As GET /mailboxes/{mailbox} has it: new reference; NULL when memory ends. */
 json_t *feed_mailbox_json(const struct feed_mailbox *mailbox);
-/* The `mailbox` event of it, as it is now; notes that it was told. */
-enum gp_status feed_write_mailbox(struct feed_mailbox *mailbox, struct gp_buffer *text) GP_MUST_USE;
+/* The `mailbox` event of it, as it is now. */
+enum gp_status feed_write_mailbox(const struct feed_mailbox *mailbox, struct gp_buffer *text) GP_MUST_USE;
+/* It is another one than the streams that are up with it have been told. */
+bool feed_is_untold(const struct feed_mailbox *mailbox);
+/* All of them are told of it as it is now. */
+void feed_note_told(struct feed_mailbox *mailbox);
 /* Tells all that see it what it is, and with `is_reset` that it is to be read anew. */
 void feed_tell_mailbox(struct feed_mailbox *mailbox, bool is_reset);
 

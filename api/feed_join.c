@@ -139,6 +139,7 @@ static void add_catch(struct join *join, struct feed_mailbox *mailbox, struct ap
 	catch->mailbox = mailbox;
 	catch->number = ++mailbox->feed->clock;
 	catch->is_reset_due = is_reset_due;
+	catch->told = mailbox->told;
 	catch->since = *since;
 	api_state_init(since);
 	catch->next = join->stream->catches;

@@ -48,14 +48,23 @@ static uint64_t hash_mailbox(const struct feed_mailbox *mailbox)
 	return hash;
 }
 
-enum gp_status feed_write_mailbox(struct feed_mailbox *mailbox, struct gp_buffer *text)
+enum gp_status feed_write_mailbox(const struct feed_mailbox *mailbox, struct gp_buffer *text)
 {
 	json_t *object = feed_mailbox_json(mailbox);
 	enum gp_status status = api_event_json(text, "mailbox", object);
 
 	json_decref(object);
-	mailbox->told = hash_mailbox(mailbox);
 	return status;
+}
+
+bool feed_is_untold(const struct feed_mailbox *mailbox)
+{
+	return hash_mailbox(mailbox) != mailbox->told;
+}
+
+void feed_note_told(struct feed_mailbox *mailbox)
+{
+	mailbox->told = hash_mailbox(mailbox);
 }
 
 /* ---- what is different ---- */
@@ -70,6 +79,7 @@ void feed_tell_mailbox(struct feed_mailbox *mailbox, bool is_reset)
 		status = api_event_reset(&text, span_of(mailbox->name));
 	}
 	if (status == GP_OK) {
+		feed_note_told(mailbox);
 		feed_tell_all(mailbox->feed, mailbox, &text);
 	} else {
 		gp_log(GP_LOG_WARN, "hub", "a mailbox event is lost: %s", gp_status_name(status));
@@ -108,7 +118,7 @@ static void mailbox_gone(struct feed_mailbox *mailbox)
 
 	mailbox->is_listed = false;
 	mailbox->is_dirty = mailbox->is_refused = false;
-	mailbox->due = FEED_DUE_NOTHING;
+	mailbox->is_reset_due = false;
 	mailbox->n_failures = 0;
 	if (mailbox->n_named > 0) {
 		hub_watch_anew(mailbox->feed->hub); /* to see it when it is made again */
@@ -163,7 +173,8 @@ static void tell_new(struct feed_mailbox *mailbox)
 	bool is_again = mailbox->n_named > 0;
 
 	if (mailbox->state.kind == API_STATE_NONE && mailbox->is_selectable) {
-		mailbox->due = is_again ? FEED_DUE_RESET : FEED_DUE_MAILBOX;
+		mailbox->is_reset_due = is_again;
+		mailbox->told = 0;
 	} else {
 		feed_tell_mailbox(mailbox, is_again);
 	}
@@ -173,7 +184,6 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 {
 	struct api_feed *feed = mailbox->feed;
 	struct api_state now = listed_state(feed, listed);
-	uint64_t told = mailbox->told;
 
 	/* tried anew, unless that is soon anyway */
 	mailbox->is_refused = mailbox->is_refused && gp_timer_is_running(&mailbox->retry);
@@ -187,21 +197,20 @@ static void look_at(struct feed_mailbox *mailbox, const struct imap_mailbox *lis
 	if (!was_listed || !feed_is_tracked(feed, mailbox)) {
 		/* where streams begin; a list's STATUS may be older than what the watch has said */
 		mailbox->is_dirty = now.kind == API_STATE_NONE || (was_listed && mailbox->is_dirty);
-		mailbox->due = FEED_DUE_NOTHING;
+		mailbox->is_reset_due = false;
 		mailbox->is_refused = false;
 		gp_timer_stop(&mailbox->retry);
 		feed_set_state(mailbox, &now);
-		mailbox->told = hash_mailbox(mailbox);
+		feed_note_told(mailbox);
 		if (!was_listed && feed_is_tracked(feed, mailbox) && feed->n_lists > 0) {
 			tell_new(mailbox);
 		}
-	} else if (mailbox->is_selectable &&
-		   (mailbox->due != FEED_DUE_NOTHING || !is_unchanged(&mailbox->state, listed))) {
+	} else if (mailbox->is_selectable && (mailbox->is_reset_due || !is_unchanged(&mailbox->state, listed))) {
 		mailbox->is_dirty = true; /* the sync tells of the mailbox too */
 		if (!mailbox->is_refused) {
 			gp_timer_stop(&mailbox->retry);
 		}
-	} else if (hash_mailbox(mailbox) != told) {
+	} else if (feed_is_untold(mailbox)) {
 		feed_tell_mailbox(mailbox, false);
 	}
 	api_state_deinit(&now);

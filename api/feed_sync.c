@@ -86,6 +86,8 @@ static void catch_up(struct api_listener *stream, struct feed_mailbox *mailbox)
 	gp_buffer_init(&text, FEED_MAX_BATCH);
 	if (catch && catch->is_reset_due) {
 		error.status = write_anew(mailbox, &text);
+	} else if (catch && catch->told != mailbox->told) {
+		error.status = feed_write_mailbox(mailbox, &text); /* the others were told meanwhile */
 	}
 	if (error.status == GP_OK) {
 		feed_tell(stream, &text);
@@ -111,10 +113,10 @@ static void refused(struct feed_sync *self, const struct gp_error *error)
 	}
 	feed_sync_stop(mailbox);
 	feed_enter(feed);
-	if (mailbox->due == FEED_DUE_MAILBOX) {
+	if (feed_is_untold(mailbox)) {
 		feed_tell_mailbox(mailbox, false);
 	}
-	mailbox->due = FEED_DUE_RESET;
+	mailbox->is_reset_due = true;
 	for (struct api_listener *stream = feed->streams; stream; stream = stream->next) {
 		if (!stream->is_stopped && feed_find_catch(stream, mailbox)) {
 			catch_up(stream, mailbox);
@@ -181,9 +183,15 @@ static enum gp_status write_changes(const struct feed_mailbox *mailbox, const st
 	return status == GP_OK ? write_destroyed(text, name, changes) : status;
 }
 
-static bool is_due(const struct feed_sync *self, enum feed_due due)
+static bool is_reset_due(const struct feed_sync *self)
 {
-	return !self->is_for_stream && self->mailbox->due == due;
+	return !self->is_for_stream && self->mailbox->is_reset_due;
+}
+
+/* Also where nothing happened to its messages: it was subscribed to, or has children now. */
+static bool is_mailbox_due(const struct feed_sync *self)
+{
+	return !self->is_for_stream && feed_is_untold(self->mailbox);
 }
 
 /* A batch: what changed, and the mailbox as it is now. */
@@ -192,7 +200,7 @@ static enum gp_status write_batch(const struct feed_sync *self, const struct api
 {
 	enum gp_status status = write_changes(self->mailbox, changes, text);
 
-	if (status == GP_OK && (text->len > 0 || is_due(self, FEED_DUE_MAILBOX))) {
+	if (status == GP_OK && (text->len > 0 || is_mailbox_due(self))) {
 		status = feed_write_mailbox(self->mailbox, text);
 	}
 	return status;
@@ -204,7 +212,8 @@ static void tell(struct feed_sync *self, struct api_state *state, const struct g
 	struct feed_mailbox *mailbox = self->mailbox;
 
 	if (!self->is_for_stream) {
-		mailbox->due = FEED_DUE_NOTHING;
+		mailbox->is_reset_due = false;
+		feed_note_told(mailbox);
 		feed_set_state(mailbox, state);
 		feed_tell_all(mailbox->feed, mailbox, text);
 		return;
@@ -213,6 +222,7 @@ static void tell(struct feed_sync *self, struct api_state *state, const struct g
 	if (catch) {
 		api_state_deinit(&catch->since);
 		catch->since = *state;
+		catch->told = text->len > 0 ? mailbox->told : catch->told;
 		api_state_init(state);
 		feed_tell(self->stream, text);
 	}
@@ -265,7 +275,7 @@ static void tell_reset(struct feed_sync *self, bool is_silent)
 	if (status == GP_OK && !is_silent) {
 		status = api_event_reset(&text, span_of(self->mailbox->name));
 	}
-	if (status == GP_OK && (!is_silent || is_due(self, FEED_DUE_MAILBOX))) {
+	if (status == GP_OK && (!is_silent || is_mailbox_due(self))) {
 		status = feed_write_mailbox(self->mailbox, &text);
 	}
 	if (status == GP_OK) {
@@ -315,11 +325,11 @@ static void go_on(struct feed_sync *self, const struct gp_error *error, struct a
 	feed_enter(feed);
 	/* Due: it could not be opened before, and is perhaps another one of the same name. Streams
 	 * that waited then for what changed have not been told, and have nothing to go on from. */
-	bool is_reset_due = is_due(self, FEED_DUE_RESET);
-	if (is_reset(error) || (!error && is_reset_due)) {
+	bool is_due = is_reset_due(self);
+	if (is_reset(error) || (!error && is_due)) {
 		tell_reset(self, false);
 	} else if (error && error->status == GP_LIMIT) {
-		tell_reset(self, detect(self) && !is_reset_due);
+		tell_reset(self, detect(self) && !is_due);
 	} else if (error) {
 		failed(self, error);
 	} else {
