@@ -3,21 +3,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 
 #define VERSION "1"
 #define DIGEST_ROOM (sizeof "~+0123456789abcdef" - 1)
 #define MIN_STATE ((size_t)100) /* a d has less */
-
-static uint64_t hash_bytes(uint64_t hash, struct span bytes)
-{
-	for (size_t i = 0; i < bytes.len; i++) {
-		hash = (hash ^ (unsigned char)bytes.ptr[i]) * 0x100000001b3u;
-	}
-	return hash;
-}
-
-#define HASH_START 0xcbf29ce484222325u
 
 static uint64_t spread(uint64_t hash)
 {
@@ -28,10 +19,9 @@ static uint64_t spread(uint64_t hash)
 void api_event_hash(struct span mailbox, char hash_out[API_EVENT_HASH + 1])
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	uint64_t hash = span_equal_text_nocase(mailbox, "INBOX") ? hash_bytes(HASH_START, SPAN_LIT("INBOX"))
-								 : hash_bytes(HASH_START, mailbox);
+	struct span name = span_equal_text_nocase(mailbox, "INBOX") ? SPAN_LIT("INBOX") : mailbox;
+	uint64_t hash = spread(gp_hash_span(GP_HASH_START, name));
 
-	hash = spread(hash);
 	for (size_t i = 0; i < API_EVENT_HASH; i++) {
 		hash_out[i] = digits[hash & 63];
 		hash >>= 6;
@@ -60,9 +50,9 @@ uint64_t api_event_id_digest(uint64_t digest, const char *hash, const struct api
 	struct gp_buffer text;
 
 	gp_buffer_init(&text, GP_MAX_REQUEST_ARENA);
-	uint64_t one = hash_bytes(HASH_START, span_of(hash));
+	uint64_t one = gp_hash_span(GP_HASH_START, span_of(hash));
 	if (write_state(state, MIN_STATE, &text) == GP_OK) {
-		one = hash_bytes(one, gp_buffer_span(&text));
+		one = gp_hash_span(one, gp_buffer_span(&text));
 	}
 	gp_buffer_deinit(&text);
 	digest += spread(one) | 1;

@@ -5,6 +5,7 @@
 #include "api/feed_internal.h"
 #include "api/json.h"
 #include "api/mailboxes.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -22,16 +23,6 @@ json_t *feed_mailbox_json(const struct feed_mailbox *mailbox)
 	return object;
 }
 
-static uint64_t hash_text(struct span text)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	for (size_t i = 0; i < text.len; i++) {
-		hash = (hash ^ (unsigned char)text.ptr[i]) * 0x100000001b3u;
-	}
-	return hash | 1;
-}
-
 /* 0 when memory ends. */
 static uint64_t hash_mailbox(const struct feed_mailbox *mailbox)
 {
@@ -41,7 +32,7 @@ static uint64_t hash_mailbox(const struct feed_mailbox *mailbox)
 
 	gp_buffer_init(&text, GP_MIB);
 	if (object && api_json_write(object, false, &text) == GP_OK) {
-		hash = hash_text(gp_buffer_span(&text));
+		hash = gp_hash_span(GP_HASH_START, gp_buffer_span(&text)) | 1;
 	}
 	json_decref(object);
 	gp_buffer_deinit(&text);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/reply.h"
+#include "base/hash.h"
 #include "base/limits.h"
 
 #define N_BUCKETS 1024
@@ -61,15 +62,9 @@ struct api_idempotency *api_idempotency_new(struct gp_timers *timers)
 
 static size_t bucket_of(const unsigned char *owner, struct span key)
 {
-	uint64_t hash = 14695981039346656037u;
+	struct span whose = span_make((const char *)owner, IMAP_CREDENTIAL_KEY_BYTES);
 
-	for (size_t i = 0; i < IMAP_CREDENTIAL_KEY_BYTES; i++) {
-		hash = (hash ^ owner[i]) * 1099511628211u;
-	}
-	for (size_t i = 0; i < key.len; i++) {
-		hash = (hash ^ (unsigned char)key.ptr[i]) * 1099511628211u;
-	}
-	return (size_t)(hash % N_BUCKETS);
+	return (size_t)(gp_hash_span(gp_hash_span(GP_HASH_START, whose), key) % N_BUCKETS);
 }
 
 static size_t size_of(const struct api_idempotent *entry)

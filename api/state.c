@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/base64url.h"
+#include "base/hash.h"
 
 #define MAX_NUMBERS (3 + 2 * API_STATE_MAX_PIECES)
 #define MAX_DICTIONARY ((size_t)4096)
@@ -80,24 +81,6 @@ bool api_state_is_equal(const struct api_state *a, const struct api_state *b)
 
 /* ---- flags ---- */
 
-/* FNV-1a: spread, not secret. */
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
-{
-	const unsigned char *at = bytes;
-
-	for (size_t i = 0; i < len; i++) {
-		hash = (hash ^ at[i]) * 0x100000001b3u;
-	}
-	return hash;
-}
-
-#define HASH_START 0xcbf29ce484222325u
-
-static uint64_t hash_number(uint64_t hash, uint64_t number)
-{
-	return hash_bytes(hash, &number, sizeof number);
-}
-
 uint64_t api_state_flags(const struct span *flags, size_t n_flags)
 {
 	uint64_t sum = 0; /* in any order */
@@ -106,11 +89,10 @@ uint64_t api_state_flags(const struct span *flags, size_t n_flags)
 		if (span_equal_text_nocase(flags[i], "\\Recent")) {
 			continue; /* says whether another session has looked already, nothing about the message */
 		}
-		uint64_t hash = HASH_START;
+		uint64_t hash = GP_HASH_START;
 		for (size_t j = 0; j < flags[i].len; j++) {
 			char c = flags[i].ptr[j];
-			c = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-			hash = hash_bytes(hash, &c, 1);
+			hash = gp_hash_octet(hash, (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c));
 		}
 		sum += hash ^ hash >> 29;
 	}
@@ -141,19 +123,20 @@ enum gp_status api_state_add_run(struct api_state *state, uint64_t flags, uint64
 
 enum gp_status api_state_to_detect(const struct api_state *state, struct api_state *detect_out)
 {
-	uint64_t digest = HASH_START;
+	uint64_t digest = GP_HASH_START;
 
 	if (state->kind == API_STATE_DETECT) {
 		return api_state_copy(detect_out, state);
 	}
 	for (size_t i = 0; i < state->n_pieces; i++) {
-		digest = hash_number(hash_number(digest, state->pieces[i].from), state->pieces[i].modseq);
+		digest = gp_hash_number(gp_hash_number(digest, state->pieces[i].from), state->pieces[i].modseq);
 	}
 	for (size_t i = 0; i < state->uids.n_ranges; i++) {
-		digest = hash_number(hash_number(digest, state->uids.ranges[i].first), state->uids.ranges[i].last);
+		digest =
+			gp_hash_number(gp_hash_number(digest, state->uids.ranges[i].first), state->uids.ranges[i].last);
 	}
 	for (size_t i = 0; i < state->n_runs; i++) {
-		digest = hash_number(hash_number(digest, state->runs[i].flags), state->runs[i].n);
+		digest = gp_hash_number(gp_hash_number(digest, state->runs[i].flags), state->runs[i].n);
 	}
 	api_state_deinit(detect_out);
 	detect_out->kind = API_STATE_DETECT;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "imap/session_internal.h"
@@ -142,16 +143,12 @@ struct imap_writer *imap_command_writer(struct imap_command *command)
 
 /* ---- into the queue, and out of it ---- */
 
-/* FNV-1a of what is asked, without the tag: equal commands have equal answers. */
+/* Of what is asked, without the tag: equal commands have equal answers. */
 static void note_text(struct imap_command *command)
 {
 	struct span text = span_from(gp_buffer_span(&command->writer.bytes), strlen(command->tag));
-	uint64_t hash = 14695981039346656037u;
 
-	for (size_t i = 0; i < text.len; i++) {
-		hash = (hash ^ (unsigned char)text.ptr[i]) * 1099511628211u;
-	}
-	command->text_hash = hash;
+	command->text_hash = gp_hash_span(GP_HASH_START, text);
 }
 
 /* Which messages it asks for, at the outside: the set itself is gone once it is cancelled. */

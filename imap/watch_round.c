@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "imap/watch_internal.h"
 
 #define ITEMS                                                                                                          \
@@ -15,40 +16,17 @@
 
 /* ---- entries ---- */
 
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
-{
-	const unsigned char *at = bytes;
-
-	for (size_t i = 0; i < len; i++) {
-		hash = (hash ^ at[i]) * 1099511628211u;
-	}
-	return hash;
-}
-
-static uint64_t hash_name(struct span name)
-{
-	return hash_bytes(14695981039346656037u, name.ptr, name.len);
-}
-
-static uint64_t hash_number(uint64_t hash, uint64_t number)
-{
-	for (int shift = 0; shift < 64; shift += 8) {
-		hash = (hash ^ ((number >> shift) & 0xFF)) * 1099511628211u;
-	}
-	return hash;
-}
-
 static uint64_t hash_counts(const struct imap_status *status)
 {
-	uint64_t hash = 14695981039346656037u;
+	uint64_t hash = GP_HASH_START;
 
 	if (!status) {
 		return 0;
 	}
-	hash = hash_number(hash, status->items);
-	hash = hash_number(hash, (uint64_t)status->messages << 32 | status->unseen);
-	hash = hash_number(hash, (uint64_t)status->uidvalidity << 32 | status->uidnext);
-	return hash_number(hash, status->highestmodseq);
+	hash = gp_hash_number(hash, status->items);
+	hash = gp_hash_number(hash, (uint64_t)status->messages << 32 | status->unseen);
+	hash = gp_hash_number(hash, (uint64_t)status->uidvalidity << 32 | status->uidnext);
+	return gp_hash_number(hash, status->highestmodseq);
 }
 
 static int compare(const void *a, const void *b)
@@ -105,7 +83,7 @@ static void take(struct imap_watch *watch, struct span name, const struct imap_s
 {
 	struct watch_round *round = &watch->round;
 	const struct watch_entry entry = {
-		.name = hash_name(name), .counts = hash_counts(status), .attributes = attributes};
+		.name = gp_hash_span(GP_HASH_START, name), .counts = hash_counts(status), .attributes = attributes};
 	const struct watch_entry *earlier = find_earlier(round, entry.name);
 
 	if (!add_entry(round, &entry)) {

@@ -18,6 +18,7 @@
 
 #include "api/hub.h"
 #include "api/json.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "mail/header.h"
@@ -710,12 +711,8 @@ static void run_case(const struct script_case *test, enum world_split split, uin
 static uint64_t seed_of(const char *name)
 {
 	const char *given = getenv("WIRE_SEED");
-	uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
 
-	for (; *name; name++) {
-		seed = (seed ^ (unsigned char)*name) * 1099511628211u;
-	}
-	return seed;
+	return gp_hash_span(given ? strtoull(given, NULL, 10) : 1, span_of(name));
 }
 
 /* In the child. Ends with the leak checker's verdict. */
