@@ -12,14 +12,6 @@ static bool is_inbox(struct span name)
 
 /* ---- mailboxes ---- */
 
-static int compare(struct span a, struct span b)
-{
-	size_t len = a.len < b.len ? a.len : b.len;
-	int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
-
-	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* The index of the first mailbox whose name is not below `name`. */
 static size_t find_place(const struct api_feed *feed, struct span name)
 {
@@ -27,7 +19,7 @@ static size_t find_place(const struct api_feed *feed, struct span name)
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (compare(span_of(feed->mailboxes[middle]->name), name) < 0) {
+		if (span_compare(span_of(feed->mailboxes[middle]->name), name) < 0) {
 			low = middle + 1;
 		} else {
 			high = middle;

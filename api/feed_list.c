@@ -217,15 +217,6 @@ static bool copy_mailbox(struct gp_arena *arena, const struct imap_mailbox *from
 	       gp_arena_copy(arena, from->status.mailbox_id, &to->status.mailbox_id);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	const struct span *left = a, *right = b;
-	size_t len = left->len < right->len ? left->len : right->len;
-	int order = len > 0 ? memcmp(left->ptr, right->ptr, len) : 0;
-
-	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
-}
-
 /* A list that is made beside the feed's, which is looked at until this one is whole. */
 struct listing {
 	struct gp_arena arena;     /* own, until it is the feed's: of all below */
@@ -291,7 +282,7 @@ static bool replace_list(struct api_feed *feed, const struct imap_mailbox *mailb
 	feed->roles = made.roles;
 	feed->sorted = made.sorted;
 	feed->n_list = n_mailboxes;
-	qsort(feed->sorted, n_mailboxes, sizeof *feed->sorted, compare_names);
+	qsort(feed->sorted, n_mailboxes, sizeof *feed->sorted, span_compare_items);
 	api_roles_assign(feed->app->roles, feed->list, n_mailboxes, feed->roles);
 	place_mailboxes(feed);
 	return true;

@@ -218,15 +218,6 @@ static void set_members(json_t *object, uint64_t fields, const struct told *told
 
 /* ---- children, where the server does not tell ---- */
 
-static int compare_names(const void *a, const void *b)
-{
-	const struct span *left = a, *right = b;
-	size_t len = left->len < right->len ? left->len : right->len;
-	int order = len > 0 ? memcmp(left->ptr, right->ptr, len) : 0;
-
-	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
-}
-
 /* Whether a name in the sorted list begins with that of the mailbox and its delimiter. */
 static bool has_child_among(const struct imap_mailbox *mailbox, const struct span *sorted, size_t n_sorted)
 {
@@ -237,8 +228,7 @@ static bool has_child_among(const struct imap_mailbox *mailbox, const struct spa
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		struct span other = sorted[middle];
-		struct span head = span_slice(other, 0, name.len);
-		int order = compare_names(&head, &name);
+		int order = span_compare(span_slice(other, 0, name.len), name);
 		bool is_below = order < 0 ||
 				(order == 0 && (other.len <= name.len || (unsigned char)other.ptr[name.len] <
 										 (unsigned char)mailbox->delimiter));
@@ -272,7 +262,7 @@ static struct span *sort_names(const struct imap_mailbox *mailboxes, size_t n_ma
 		names[i] = mailboxes[i].name;
 	}
 	if (names) {
-		qsort(names, n_mailboxes, sizeof *names, compare_names);
+		qsort(names, n_mailboxes, sizeof *names, span_compare_items);
 	}
 	return names;
 }

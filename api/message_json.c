@@ -135,12 +135,8 @@ struct ranked_name {
 static int compare_names(const void *a, const void *b)
 {
 	const struct ranked_name *x = a, *y = b;
-	size_t len = x->name.len < y->name.len ? x->name.len : y->name.len;
-	int order = len > 0 ? memcmp(x->name.ptr, y->name.ptr, len) : 0;
+	int order = span_compare(x->name, y->name);
 
-	if (order == 0 && x->name.len != y->name.len) {
-		return x->name.len < y->name.len ? -1 : 1;
-	}
 	return order != 0 ? order : (x->rank > y->rank) - (x->rank < y->rank);
 }
 

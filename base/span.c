@@ -27,6 +27,19 @@ bool span_equal_text(struct span a, const char *b)
 	return span_equal(a, span_of(b));
 }
 
+int span_compare(struct span a, struct span b)
+{
+	size_t len = a.len < b.len ? a.len : b.len;
+	int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
+
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+int span_compare_items(const void *a, const void *b)
+{
+	return span_compare(*(const struct span *)a, *(const struct span *)b);
+}
+
 bool span_equal_nocase(struct span a, struct span b)
 {
 	return a.len == b.len && equal_nocase(a.ptr, b.ptr, a.len);

@@ -40,6 +40,10 @@ static inline bool span_is_nil(struct span s)
 /* Byte for byte. NIL equals only NIL and, as text, the empty span. */
 bool span_equal(struct span a, struct span b);
 bool span_equal_text(struct span a, const char *b);
+/* Below, at or above 0: the order of the bytes, as unsigned; a prefix stands first. */
+int span_compare(struct span a, struct span b);
+/* The same of two spans in an array, for qsort(). */
+int span_compare_items(const void *a, const void *b);
 /* ASCII case is folded; other bytes must match. */
 bool span_equal_nocase(struct span a, struct span b);
 bool span_equal_text_nocase(struct span a, const char *b);

@@ -69,12 +69,7 @@ static struct list_call *of(struct imap_call *call)
 
 static int compare_entries(const void *a, const void *b)
 {
-	struct span x = ((const struct list_entry *)a)->raw;
-	struct span y = ((const struct list_entry *)b)->raw;
-	size_t len = x.len < y.len ? x.len : y.len;
-	int order = len > 0 ? memcmp(x.ptr, y.ptr, len) : 0;
-
-	return order != 0 ? order : (x.len > y.len) - (x.len < y.len);
+	return span_compare(((const struct list_entry *)a)->raw, ((const struct list_entry *)b)->raw);
 }
 
 static void keep_entry(void *entry)

@@ -37,6 +37,24 @@ static void test_equal(void **state)
 	assert_false(span_equal(SPAN_LIT("a\0b"), SPAN_LIT("a\0c")));
 }
 
+static void test_compare(void **state)
+{
+	(void)state;
+	static const struct span ascending[] = {
+		SPAN_NIL, {"\0", 1}, {"A", 1}, {"a", 1}, {"a\0", 2}, {"ab", 2}, {"b", 1}, {"\xC3", 1},
+	};
+	const size_t n = sizeof ascending / sizeof *ascending;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < n; j++) {
+			int order = span_compare(ascending[i], ascending[j]);
+			assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+			assert_int_equal(span_compare_items(&ascending[i], &ascending[j]), order);
+		}
+	}
+	assert_int_equal(span_compare(SPAN_NIL, SPAN_LIT("")), 0);
+}
+
 static void test_find(void **state)
 {
 	(void)state;
@@ -130,8 +148,8 @@ static void test_dup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dup),    cmocka_unit_test(test_equal),   cmocka_unit_test(test_find),
-		cmocka_unit_test(test_slices), cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_dup),  cmocka_unit_test(test_equal),  cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_find), cmocka_unit_test(test_slices), cmocka_unit_test(test_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
