@@ -200,7 +200,7 @@ static bool may_retry(const struct api_job *job, const struct gp_error *error)
 	       job->n_retries < MAX_RETRIES;
 }
 
-static bool is_answer_lost(const struct gp_error *error)
+bool api_job_is_answer_lost(const struct gp_error *error)
 {
 	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
 	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
@@ -259,7 +259,7 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		return;
 	}
 	job->exchange->is_outcome_unknown =
-		job->spec.is_write && job->is_committed && (job->is_unconfirmed || is_answer_lost(&error));
+		job->spec.is_write && job->is_committed && (job->is_unconfirmed || api_job_is_answer_lost(&error));
 	if (error.status == GP_NOT_FOUND && !job->has_run && job->mailbox_name.len > 0) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, &error, "there is no mailbox '%s'",
 			     api_excerpt(job->mailbox_name).text);

@@ -119,6 +119,8 @@ void api_job_ended(struct api_job *job);
  * one runs at a time. True: go on. False: the error has been
  * dealt with (retried, or replied as a problem), and the job is gone: return. */
 bool api_job_check(struct api_job *job, const struct gp_error *error);
+/* The server may have done what it was asked all the same; any other error is its answer. */
+bool api_job_is_answer_lost(const struct gp_error *error);
 /* Ends the job with a problem; a stream that has begun breaks off instead. */
 void api_job_fail(struct api_job *job, enum api_problem problem, const struct gp_error *error, const char *detail, ...)
 	GP_PRINTF(4, 5);

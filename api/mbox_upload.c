@@ -123,12 +123,6 @@ static void reply(struct mbox_upload *self)
 
 /* ---- what an APPEND came to ---- */
 
-static bool is_answer_lost(const struct gp_error *error)
-{
-	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
-}
-
 static void on_new_session(struct api_job *job)
 {
 	step(upload_of(job));
@@ -141,7 +135,7 @@ static void go_on(struct mbox_upload *self, const struct gp_error *error)
 	struct api_job *job = job_of(self);
 
 	api_job_touch(job);
-	if (!error || !is_answer_lost(error)) {
+	if (!error || !api_job_is_answer_lost(error)) {
 		step(self);
 	} else if (++self->n_losses > MAX_LOSSES) {
 		struct gp_error copy = *error;
@@ -202,7 +196,7 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 	if (!borrowed) {
 		note_appended(self, self->index, result->appended.uid);
 	} else {
-		bool is_unknown = result->is_sent && is_answer_lost(&error);
+		bool is_unknown = result->is_sent && api_job_is_answer_lost(&error);
 		note_failed(self, self->index, api_problem_of(&error), &error, NULL, is_unknown);
 	}
 	leave_behind(self);
@@ -243,7 +237,7 @@ static void on_batch(void *ctx, const struct gp_error *borrowed, const struct im
 		error = *borrowed;
 	}
 	api_job_ended(job_of(self));
-	if (borrowed && !is_answer_lost(&error)) {
+	if (borrowed && !api_job_is_answer_lost(&error)) {
 		self->is_singly = true; /* none was taken */
 		step(self);
 		return;

@@ -202,12 +202,6 @@ static void on_room(void *ctx, size_t n)
 
 /* ---- APPEND ---- */
 
-static bool is_answer_lost(const struct gp_error *error)
-{
-	return error->status == GP_LOST || error->status == GP_DEADLINE || error->status == GP_PROTOCOL ||
-	       error->status == GP_TLS || error->status == GP_IO || error->status == GP_NO_MEMORY;
-}
-
 static void on_appended(void *ctx, const struct gp_error *borrowed, const struct imap_append_result *result)
 {
 	struct api_append *self = append_of(ctx);
@@ -236,10 +230,10 @@ static void on_appended(void *ctx, const struct gp_error *borrowed, const struct
 		return;
 	}
 	error = *borrowed;
-	bool is_done_perhaps = self->job.is_committed && result->is_sent && is_answer_lost(&error);
+	bool is_done_perhaps = self->job.is_committed && result->is_sent && api_job_is_answer_lost(&error);
 	/* A refusal, or octets that never left: nothing was appended. */
 	self->job.is_committed = is_done_perhaps;
-	if (!is_done_perhaps && !is_answer_lost(&error)) {
+	if (!is_done_perhaps && !api_job_is_answer_lost(&error)) {
 		api_idempotency_note(self->job.exchange, SPAN_NIL);
 	}
 	if (is_done_perhaps) {
