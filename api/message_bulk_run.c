@@ -10,8 +10,6 @@
 
 #define MAX_REFUSED 5 /* runs in a row: then no further one is tried */
 
-static const struct span deleted = {"\\Deleted", 8};
-
 static struct api_bulk *bulk_of(void *ctx)
 {
 	return ctx;
@@ -402,28 +400,15 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 	}
 }
 
-static void ignore_row(void *ctx, const struct imap_fetch *row)
-{
-	(void)ctx;
-	(void)row;
-}
-
 static void mark(struct api_bulk *self)
 {
-	const struct imap_store_spec spec = {.uids = &self->run,
-					     .mode = IMAP_STORE_ADD,
-					     .flags = &deleted,
-					     .n_flags = 1,
-					     .is_silent = true,
-					     .has_unchanged_since = self->has_unchanged_since,
-					     .unchanged_since = self->modseq};
-
 	self->stage = API_BULK_REMOVING;
 	if (!self->is_permanent) {
 		self->job.report_less = report_less; /* they are copied */
 	}
 	self->job.is_committed = true;
-	self->job.call = imap_store_start(api_job_session(&self->job), &spec, ignore_row, on_marked, self);
+	self->job.call = imap_mark_deleted_start(api_job_session(&self->job), &self->run,
+						 self->has_unchanged_since ? self->modseq : 0, NULL, on_marked, self);
 	api_job_started(&self->job, self->job.call);
 }
 

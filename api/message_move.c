@@ -19,8 +19,6 @@
 #include "api/idempotency.h"
 #include "api/message_change.h"
 
-static const struct span deleted = {"\\Deleted", 8};
-
 static bool can(const struct api_change *self, enum imap_capability capability)
 {
 	return imap_session_can(api_job_session(&self->job), capability);
@@ -189,25 +187,12 @@ static void on_marked(void *ctx, const struct gp_error *error, const struct imap
 	api_job_started(&self->job, self->job.call);
 }
 
-static void ignore_row(void *ctx, const struct imap_fetch *row)
-{
-	(void)ctx;
-	(void)row;
-}
-
 static void mark(struct api_change *self)
 {
-	const struct imap_store_spec spec = {.uids = &self->uids,
-					     .mode = IMAP_STORE_ADD,
-					     .flags = &deleted,
-					     .n_flags = 1,
-					     .is_silent = true,
-					     .has_unchanged_since = self->unchanged_since != 0,
-					     .unchanged_since = self->unchanged_since};
-
 	self->job.is_committed = true;
 	self->job.probe = self->is_permanent || self->copied.uid != 0 ? probe : NULL;
-	self->job.call = imap_store_start(api_job_session(&self->job), &spec, ignore_row, on_marked, self);
+	self->job.call = imap_mark_deleted_start(api_job_session(&self->job), &self->uids, self->unchanged_since, NULL,
+						 on_marked, self);
 	api_job_started(&self->job, self->job.call);
 }
 

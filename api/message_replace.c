@@ -19,8 +19,6 @@
 #include "api/message_json.h"
 #include "imap/writer.h"
 
-static const struct span deleted = {"\\Deleted", 8};
-
 struct replacement {
 	struct api_append append; /* first */
 	uint32_t uid;
@@ -270,17 +268,10 @@ static void mark(struct api_job *job)
 		(void)api_etag_modseq(self->if_match, job->exchange->account, selected->uidvalidity, self->uid,
 				      &modseq);
 	}
-	const struct imap_store_spec spec = {
-		.uids = &self->uids,
-		.mode = IMAP_STORE_ADD,
-		.flags = &deleted,
-		.n_flags = 1,
-		.is_silent = true,
-		.has_unchanged_since = self->if_match.len > 0 && modseq != 0 && selected->has_modseq,
-		.unchanged_since = modseq,
-	};
+	bool is_guarded = self->if_match.len > 0 && selected->has_modseq;
 	self->has_row = false;
-	job->call = imap_store_start(api_job_session(job), &spec, on_row, on_marked, self);
+	job->call = imap_mark_deleted_start(api_job_session(job), &self->uids, is_guarded ? modseq : 0, on_row,
+					    on_marked, self);
 	api_job_started(job, job->call);
 }
 

@@ -7,7 +7,7 @@
 
 struct store_call {
 	struct imap_call base;
-	imap_row_fn row;
+	imap_row_fn row; /* NULL: nobody wants them */
 	imap_store_fn done;
 	void *ctx;                   /* borrow */
 	struct imap_uidset uids;     /* own */
@@ -65,7 +65,8 @@ static void untagged(struct imap_call_step *step, const struct imap_response *re
 	struct store_call *self = (struct store_call *)step->call;
 	const struct imap_fetch *row = &response->fetch;
 
-	if (response->type != IMAP_RESPONSE_FETCH || !(row->items & (IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ))) {
+	if (!self->row || response->type != IMAP_RESPONSE_FETCH ||
+	    !(row->items & (IMAP_ITEM_FLAGS | IMAP_ITEM_MODSEQ))) {
 		return;
 	}
 	if (row->uid != 0 && imap_uidset_contains(&step->uids, row->uid)) {
@@ -172,4 +173,19 @@ struct imap_call *imap_store_start(struct imap_session *session, const struct im
 		imap_call_fail_with(&self->base, GP_UNSUPPORTED, "the mailbox keeps no modification sequences");
 	}
 	return imap_call_begin(&self->base);
+}
+
+struct imap_call *imap_mark_deleted_start(struct imap_session *session, const struct imap_uidset *uids,
+					  uint64_t unchanged_since, imap_row_fn row, imap_store_fn done, void *ctx)
+{
+	static const struct span deleted = {"\\Deleted", 8};
+	const struct imap_store_spec spec = {.uids = uids,
+					     .mode = IMAP_STORE_ADD,
+					     .flags = &deleted,
+					     .n_flags = 1,
+					     .is_silent = true,
+					     .has_unchanged_since = unchanged_since != 0,
+					     .unchanged_since = unchanged_since};
+
+	return imap_store_start(session, &spec, row, done, ctx);
 }

@@ -143,10 +143,14 @@ struct imap_store_spec {
 };
 
 /* UID STORE. Unless silent, rows bring the new flags and MODSEQ. `modified` (borrowed,
- * maybe empty) are the UIDs that UNCHANGEDSINCE refused. */
+ * maybe empty) are the UIDs that UNCHANGEDSINCE refused. `row` may be NULL. */
 typedef void (*imap_store_fn)(void *ctx, const struct gp_error *error, const struct imap_uidset *modified);
 struct imap_call *imap_store_start(struct imap_session *session, const struct imap_store_spec *spec, imap_row_fn row,
 				   imap_store_fn done, void *ctx);
+/* Silently marks them \Deleted, on the way to imap_expunge_start(). `unchanged_since`: 0 is
+ * without; only where CONDSTORE is in force. */
+struct imap_call *imap_mark_deleted_start(struct imap_session *session, const struct imap_uidset *uids,
+					  uint64_t unchanged_since, imap_row_fn row, imap_store_fn done, void *ctx);
 
 /* Where a copy is: zeros when the server did not say. */
 struct imap_copied {
