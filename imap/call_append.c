@@ -188,16 +188,6 @@ static enum gp_status multi_advance(struct imap_call *call)
 	return GP_OK;
 }
 
-static uint64_t n_uids(const struct imap_uidset *set)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < set->n_ranges; i++) {
-		n += (uint64_t)set->ranges[i].last - set->ranges[i].first + 1;
-	}
-	return n;
-}
-
 static void multi_step_done(struct imap_call_step *step, const struct imap_result *result)
 {
 	struct multiappend *self = (struct multiappend *)step->call;
@@ -210,7 +200,7 @@ static void multi_step_done(struct imap_call_step *step, const struct imap_resul
 	}
 	const struct imap_code *code = &result->response->code;
 	bool is_told = span_equal_text_nocase(code->name, "APPENDUID") && code->uids &&
-		       n_uids(code->uids) == self->n_items && code->number > 0 && code->number <= UINT32_MAX;
+		       imap_uidset_count(code->uids) == self->n_items && code->number > 0 && code->number <= UINT32_MAX;
 	if (is_told && imap_uidset_add_all(&self->uids, code->uids) == GP_OK) {
 		self->result.appended.uidvalidity = (uint32_t)code->number;
 	}
