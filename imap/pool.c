@@ -303,7 +303,7 @@ static void count_waiting(struct imap_lease *lease, const struct pool_session *s
 	if (session->opened_at_ms >= lease->waiting_since_ms) {
 		until_ms = session->opened_at_ms;
 	}
-	lease->queue_ms += until_ms - lease->waiting_since_ms;
+	lease->queue_ms = until_ms - lease->waiting_since_ms;
 }
 
 static void serve(struct pool_session *session, struct imap_lease *lease)
@@ -405,8 +405,7 @@ static void dispatch(struct gp_timer *timer)
 	}
 	if (pool_has_waiting(account) && account->n_sessions == 0 && !account->is_starved) {
 		static const struct gp_error no_memory = {.status = GP_NO_MEMORY, .text = "out of memory"};
-		/* one that lost its session under SELECT came back to the queue */
-		pool_fail_waiting(account, account->pool->is_draining ? &draining : &no_memory);
+		pool_fail_waiting(account, &no_memory); /* nor could one be opened */
 	}
 	await_patience(account, POOL_QUEUE_FRESH, POOL_FRESH_PATIENCE_MS);
 	await_patience(account, POOL_QUEUE_BULK, POOL_BULK_PATIENCE_MS);

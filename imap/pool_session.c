@@ -315,7 +315,7 @@ static void attach(struct pool_session *self, struct imap_lease *lease)
 	pool_lease_list_push(&self->leases, lease);
 	self->n_holders += lease->mailbox != NULL;
 	self->n_streams += lease->is_bulk;
-	self->n_running += lease->is_bulk && !lease->is_stalled;
+	self->n_running += lease->is_bulk;
 	self->n_alone += lease->is_alone;
 	self->is_reserved = self->is_reserved && !lease->is_fresh_view && !lease->is_alone;
 	self->tenant = lease->tenant_events ? lease : self->tenant;
@@ -334,14 +334,13 @@ static void fail_for_memory(struct pool_session *self, struct imap_lease *lease)
 void pool_session_attach(struct pool_session *self, struct imap_lease *lease)
 {
 	attach(self, lease);
+	lease->state = LEASE_SELECTING;
 	if (pool_session_serves(self, lease)) {
-		lease->state = LEASE_SELECTING;
 		if (!self->select || !lease->mailbox) {
 			pool_grant(lease);
 		}
 		return;
 	}
-	lease->state = LEASE_SELECTING;
 	/* Who joins later is not fresh: by then the server may have said what there was. */
 	lease->is_fresh = true;
 	gp_timer_start(&self->select_turn, 0);
