@@ -79,6 +79,12 @@ static void tell_written(struct api_job *job)
 	}
 }
 
+/* Where an answer is missing, nobody knows what became of it. */
+static bool may_have_written(const struct api_job *job)
+{
+	return job->is_writing && job->is_committed;
+}
+
 /* Gives the exchange back. */
 static struct api_exchange *end(struct api_job *job)
 {
@@ -122,7 +128,7 @@ static void on_gone(void *ctx)
 	struct api_job *job = ctx;
 
 	api_throttle_leave(job->exchange);
-	api_idempotency_leave(job->exchange, job->spec.is_write && job->is_committed);
+	api_idempotency_leave(job->exchange, may_have_written(job));
 	(void)end(job); /* nobody is told anything */
 }
 
@@ -182,7 +188,7 @@ static void on_deadline(struct gp_timer *timer)
 		return;
 	}
 	gp_error_set(&error, GP_DEADLINE, "%s", gp_status_text(GP_DEADLINE));
-	job->exchange->is_outcome_unknown = job->spec.is_write && job->is_committed;
+	job->exchange->is_outcome_unknown = may_have_written(job);
 	count_wait(job);
 	/* A session that was silent until now may wake up in the midst of the next answer. */
 	stop_work(job, is_running && !waits_for_reader(job));
@@ -259,7 +265,7 @@ static void deal_with(struct api_job *job, const struct gp_error *borrowed)
 		return;
 	}
 	job->exchange->is_outcome_unknown =
-		job->spec.is_write && job->is_committed && (job->is_unconfirmed || api_job_is_answer_lost(&error));
+		may_have_written(job) && (job->is_unconfirmed || api_job_is_answer_lost(&error));
 	if (error.status == GP_NOT_FOUND && !job->has_run && job->mailbox_name.len > 0) {
 		api_job_fail(job, API_PROBLEM_NOT_FOUND, &error, "there is no mailbox '%s'",
 			     api_excerpt(job->mailbox_name).text);
@@ -302,7 +308,7 @@ bool api_job_started(struct api_job *job, const void *call_or_stream)
 		}
 		gp_error_set(&error, GP_NO_MEMORY, "%s", gp_status_text(GP_NO_MEMORY));
 		/* A step before this one may have been made. */
-		job->exchange->is_outcome_unknown |= job->spec.is_write && job->is_committed && !job->so_far;
+		job->exchange->is_outcome_unknown |= may_have_written(job) && !job->so_far;
 		api_job_fail(job, API_PROBLEM_UNAVAILABLE, &error, NULL);
 		return false;
 	}
@@ -488,7 +494,7 @@ void api_job_report_from(struct api_job *job, struct span mailbox, void (*report
 	tell_written(job);
 	stop_work(job, false);
 	job->mailbox_name = mailbox;
-	job->spec.is_write = false;
+	job->is_writing = false;
 	job->place = (struct api_job_place){.mailbox = mailbox};
 	job->is_moved = true;
 	job->report = report;
@@ -533,6 +539,7 @@ void api_job_start(struct api_job *job, const struct api_job_spec *spec)
 	const char *role = spec->mailbox.role;
 
 	job->spec = *spec;
+	job->is_writing = spec->is_write;
 	job->credential = imap_credential_ref(job->credential);
 	job->exchange->gone = on_gone;
 	job->exchange->gone_ctx = job;

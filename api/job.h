@@ -74,6 +74,7 @@ struct api_job {
 	struct span mailbox_name; /* UTF-8, resolved; in the arena */
 	struct span also_written; /* borrow, in the arena: where a copy or move puts it; NIL: nowhere else */
 	bool is_told;             /* app->written was called */
+	bool is_writing;          /* what is committed is a write: false in a read, and once it is reported from */
 	bool is_committed;        /* something was passed on, or a write was sent: no retry */
 	bool is_unconfirmed;      /* a look is under way that tells whether a write to which OK was said was done */
 	bool is_used_up;          /* what the client sends once has begun to come: no retry */

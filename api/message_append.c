@@ -65,7 +65,7 @@ void api_append_send_again(struct api_append *self)
 
 	self->is_again = false;
 	self->job.report = NULL;
-	self->job.spec.is_write = true;
+	self->job.is_writing = true;
 	if (self->prepare) {
 		api_job_move_to(&self->job, &place, prepare);
 	} else {

@@ -283,7 +283,7 @@ static void remove_old(struct api_append *append)
 
 	job->report = NULL;
 	job->report_less = NULL;
-	job->spec.is_write = true;
+	job->is_writing = true;
 	job->is_committed = true;
 	if (append->place.uid != 0) {
 		job->so_far = gp_arena_printf(arena, "the new message is in '%s' as UID %u",
