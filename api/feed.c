@@ -227,6 +227,14 @@ void feed_end_stream(struct api_listener *stream, enum api_problem problem, cons
 	events->ended(ctx, problem, error, detail);
 }
 
+void feed_fail_stream(struct api_listener *stream, enum gp_status status)
+{
+	struct gp_error error = {.status = GP_OK};
+
+	gp_error_set(&error, status, "%s", gp_status_text(status));
+	feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+}
+
 bool feed_stream_sees(const struct api_listener *stream, const struct feed_mailbox *mailbox)
 {
 	for (size_t i = 0; i < stream->n_mailboxes; i++) {
@@ -258,21 +266,20 @@ static struct span within_room(const struct gp_buffer *text)
 static void gather(struct api_listener *stream, struct span text)
 {
 	struct gp_buffer *gathered = &stream->gathered;
-	struct gp_error error = {.status = GP_OK};
+	enum gp_status status = GP_OK;
 
 	if (gathered->len + text.len >= FEED_MAX_TOLD) {
 		gp_buffer_truncate(gathered, 0);
-		error.status = gp_buffer_append(gathered, API_EVENT_RESET_ALL);
+		status = gp_buffer_append(gathered, API_EVENT_RESET_ALL);
 	}
-	if (error.status == GP_OK && gathered->len > 0) {
-		error.status = gp_buffer_append_char(gathered, '\n');
+	if (status == GP_OK && gathered->len > 0) {
+		status = gp_buffer_append_char(gathered, '\n');
 	}
-	if (error.status == GP_OK) {
-		error.status = gp_buffer_append(gathered, text);
+	if (status == GP_OK) {
+		status = gp_buffer_append(gathered, text);
 	}
-	if (error.status != GP_OK) {
-		gp_error_set(&error, error.status, "%s", gp_status_text(error.status));
-		feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+	if (status != GP_OK) {
+		feed_fail_stream(stream, status);
 	}
 }
 

@@ -137,6 +137,8 @@ void feed_leave(struct api_feed *feed);
 /* Takes the stream out and ends it. */
 void feed_end_stream(struct api_listener *stream, enum api_problem problem, const struct gp_error *error,
 		     const char *detail);
+/* The same of a status that is ours. */
+void feed_fail_stream(struct api_listener *stream, enum gp_status status);
 /* It is up with this mailbox; with the last one it is live. */
 void feed_caught_up(struct api_listener *stream, const struct feed_mailbox *mailbox);
 struct feed_mailbox *feed_find(const struct api_feed *feed, struct span name);

@@ -302,7 +302,6 @@ static void read_id(struct join *join)
 void feed_join(struct api_listener *stream)
 {
 	struct join join = {.stream = stream, .status = GP_OK};
-	struct gp_error error = {0};
 
 	gp_buffer_init(&join.text, FEED_MAX_BATCH);
 	read_id(&join);
@@ -322,8 +321,7 @@ void feed_join(struct api_listener *stream)
 		}
 	}
 	if (join.status != GP_OK && !stream->is_stopped) {
-		gp_error_set(&error, join.status, "%s", gp_status_text(join.status));
-		feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+		feed_fail_stream(stream, join.status);
 	}
 	gp_buffer_deinit(&join.text);
 	api_event_id_deinit(&join.id);

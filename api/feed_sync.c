@@ -79,22 +79,21 @@ static void catch_up(struct api_listener *stream, struct feed_mailbox *mailbox)
 {
 	struct api_feed *feed = mailbox->feed;
 	const struct feed_catch *catch = feed_find_catch(stream, mailbox);
-	struct gp_error error = {.status = GP_OK};
+	enum gp_status status = GP_OK;
 	struct gp_buffer text;
 
 	feed_enter(feed);
 	gp_buffer_init(&text, FEED_MAX_BATCH);
 	if (catch && catch->is_reset_due) {
-		error.status = write_anew(mailbox, &text);
+		status = write_anew(mailbox, &text);
 	} else if (catch && catch->told != mailbox->told) {
-		error.status = feed_write_mailbox(mailbox, &text); /* the others were told meanwhile */
+		status = feed_write_mailbox(mailbox, &text); /* the others were told meanwhile */
 	}
-	if (error.status == GP_OK) {
+	if (status == GP_OK) {
 		feed_tell(stream, &text);
 		feed_caught_up(stream, mailbox);
 	} else {
-		gp_error_set(&error, error.status, "%s", gp_status_text(error.status));
-		feed_end_stream(stream, api_problem_of(&error), &error, NULL);
+		feed_fail_stream(stream, status);
 	}
 	gp_buffer_deinit(&text);
 	feed_leave(feed);
