@@ -11,7 +11,6 @@
 #include "imap/uidset.h"
 
 #define MAX_ARENA (16 * GP_MIB)
-#define MAX_MAILBOX_NAME ((size_t)1024)
 #define MAX_PART_ID ((size_t)512)
 
 struct api_draft *api_draft_new(void)
@@ -289,17 +288,6 @@ static enum gp_status read_keywords(struct api_draft *draft, struct gp_error *er
 
 /* ---- attachments ---- */
 
-static bool is_mailbox_name(struct span name)
-{
-	for (size_t i = 0; i < name.len; i++) {
-		unsigned char c = (unsigned char)name.ptr[i];
-		if (c < 0x20 || c == 0x7F) {
-			return false;
-		}
-	}
-	return name.len > 0 && name.len <= MAX_MAILBOX_NAME;
-}
-
 /* A whole number from 1 on; 0: absent. */
 static enum gp_status read_number(const json_t *object, const char *name, struct path path, uint32_t max,
 				  uint32_t *number_out, struct gp_error *error)
@@ -350,10 +338,10 @@ static enum gp_status read_source(const json_t *value, struct path path, struct 
 	if (status != GP_OK) {
 		return status;
 	}
-	if (!is_mailbox_name(source->mailbox)) {
+	if (!api_is_mailbox_name(source->mailbox)) {
 		return gp_error_set(error, GP_INVALID,
 				    "%s.mailbox: must be a mailbox's full name: 1 to %zu bytes, no control characters",
-				    path.text, MAX_MAILBOX_NAME);
+				    path.text, API_MAX_MAILBOX_NAME);
 	}
 	if (source->uid == 0) {
 		return gp_error_set(error, GP_INVALID, "%s.uid: is missing", path.text);

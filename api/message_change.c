@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "api/conditional.h"
+#include "api/query.h"
 
 #define MAX_NOTE 256
-#define MAX_MAILBOX_NAME ((size_t)1024)
 
 static struct api_change *change_of(void *ctx)
 {
@@ -334,26 +334,14 @@ void api_change_start(struct api_request *request, struct api_change *self)
 	api_job_start(&self->job, &spec);
 }
 
-/* 1 to 1024 bytes without control characters, as in a path. */
-static bool is_mailbox_name(struct span name)
-{
-	for (size_t i = 0; i < name.len; i++) {
-		unsigned char c = (unsigned char)name.ptr[i];
-		if (c < 0x20 || c == 0x7F) {
-			return false;
-		}
-	}
-	return name.len > 0 && name.len <= MAX_MAILBOX_NAME;
-}
-
 bool api_change_read_target(struct api_exchange *exchange, const json_t *mailbox, struct span *target_out)
 {
 	struct span name = span_make(json_string_value(mailbox), json_string_length(mailbox));
 
-	if (!json_is_string(mailbox) || !is_mailbox_name(name)) {
+	if (!json_is_string(mailbox) || !api_is_mailbox_name(name)) {
 		api_reply_problem(exchange, API_PROBLEM_BAD_REQUEST, NULL,
 				  "'mailbox' must be a mailbox's full name: 1 to %zu bytes, no control characters",
-				  MAX_MAILBOX_NAME);
+				  API_MAX_MAILBOX_NAME);
 		return false;
 	}
 	if (span_equal_text_nocase(name, "INBOX")) {

@@ -35,6 +35,17 @@ struct api_excerpt api_excerpt(struct span value)
 	return excerpt;
 }
 
+bool api_is_mailbox_name(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.ptr[i];
+		if (c < 0x20 || c == 0x7F) {
+			return false;
+		}
+	}
+	return name.len > 0 && name.len <= API_MAX_MAILBOX_NAME;
+}
+
 void api_query_init(struct api_query *query, struct api_target *target, struct gp_arena *arena)
 {
 	*query = (struct api_query){.target = target, .arena = arena};

@@ -27,6 +27,10 @@ struct api_excerpt {
 };
 struct api_excerpt api_excerpt(struct span value);
 
+#define API_MAX_MAILBOX_NAME ((size_t)1024)
+/* Of a body, as in a path: 1 to API_MAX_MAILBOX_NAME bytes without control characters. */
+bool api_is_mailbox_name(struct span name);
+
 void api_query_init(struct api_query *query, struct api_target *target, struct gp_arena *arena);
 /* NIL when absent. A parameter that may not repeat and does is an error. */
 struct span api_query_text(struct api_query *query, const char *name);
