@@ -96,22 +96,6 @@ void api_event_id_deinit(struct api_event_id *id)
 	*id = (struct api_event_id){.entries = NULL};
 }
 
-static bool read_digest(struct span hex, uint64_t *digest_out)
-{
-	uint64_t digest = 0;
-
-	for (size_t i = 0; i < hex.len; i++) {
-		char c = hex.ptr[i];
-		bool is_digit = c >= '0' && c <= '9';
-		if (!is_digit && (c < 'a' || c > 'f')) {
-			return false;
-		}
-		digest = digest << 4 | (uint64_t)(is_digit ? c - '0' : c - 'a' + 10);
-	}
-	*digest_out = digest;
-	return hex.len == 16 && digest != 0;
-}
-
 static bool is_hash(struct span text)
 {
 	for (size_t i = 0; i < text.len; i++) {
@@ -148,7 +132,9 @@ static bool read_entries(struct span text, struct api_event_id *id)
 		struct span one = end < 0 ? text : span_slice(text, 0, (size_t)end);
 		text = span_from(text, one.len);
 		bool is_digest = one.len > 0 && one.ptr[0] == '+';
-		if (is_digest ? !read_digest(span_from(one, 1), &id->digest) : !read_entry(one, id)) {
+		bool is_good = is_digest ? span_hex_to_u64(span_from(one, 1), &id->digest) && id->digest != 0
+					 : read_entry(one, id);
+		if (!is_good) {
 			return false;
 		}
 	}

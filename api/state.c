@@ -476,32 +476,13 @@ static enum gp_status read_tail(struct span text, struct api_state *state)
 	return status == GP_LIMIT ? GP_INVALID : status;
 }
 
-static bool read_digest(struct span hex, uint64_t *digest_out)
-{
-	uint64_t digest = 0;
-
-	if (hex.len != 16) {
-		return false;
-	}
-	for (size_t i = 0; i < hex.len; i++) {
-		char c = hex.ptr[i];
-		bool is_digit = c >= '0' && c <= '9';
-		if (!is_digit && (c < 'a' || c > 'f')) {
-			return false;
-		}
-		digest = digest << 4 | (uint64_t)(is_digit ? c - '0' : c - 'a' + 10);
-	}
-	*digest_out = digest;
-	return true;
-}
-
 static bool read_detect(struct span text, struct api_state *state)
 {
 	uint64_t numbers[MAX_NUMBERS];
 	size_t n;
 
 	if (text.len < 18 || text.ptr[text.len - 17] != '.' ||
-	    !read_digest(span_from(text, text.len - 16), &state->digest) ||
+	    !span_hex_to_u64(span_from(text, text.len - 16), &state->digest) ||
 	    !read_numbers(span_slice(text, 0, text.len - 17), numbers, &n) || n != 4 || numbers[0] == 0 ||
 	    numbers[0] > UINT32_MAX || numbers[2] > UINT32_MAX) {
 		return false;

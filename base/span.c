@@ -169,6 +169,24 @@ bool span_to_u32(struct span s, uint32_t *value_out)
 	return true;
 }
 
+bool span_hex_to_u64(struct span s, uint64_t *value_out)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+		bool is_digit = c >= '0' && c <= '9';
+		if (!is_digit && (c < 'a' || c > 'f')) {
+			return false;
+		}
+		value = value << 4 | (uint64_t)(is_digit ? c - '0' : c - 'a' + 10);
+	}
+	if (s.len == 16) {
+		*value_out = value;
+	}
+	return s.len == 16;
+}
+
 char *span_dup(struct span text)
 {
 	char *copy = malloc(text.len + 1);

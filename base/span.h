@@ -63,6 +63,8 @@ struct span span_trim(struct span s);
  * overflow. Leading zeros are fine. */
 bool span_to_u64(struct span s, uint64_t *value_out);
 bool span_to_u32(struct span s, uint32_t *value_out);
+/* Sixteen hex digits, lower case. */
+bool span_hex_to_u64(struct span s, uint64_t *value_out);
 
 /* A copy with a NUL behind it, own; NULL when memory ends. NIL and "" are "". (strndup()
  * may look behind the end for the NUL that a span has not.) */

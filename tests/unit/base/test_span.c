@@ -129,6 +129,26 @@ static void test_numbers(void **state)
 	assert_false(span_to_u64(SPAN_NIL, &value));
 }
 
+static void test_hex(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"",
+					  "0",
+					  "0123456789abcde",
+					  "0123456789abcdef0",
+					  "0123456789ABCDEF",
+					  "0123456789abcdeg",
+					  "-123456789abcdef"};
+	uint64_t value = 77;
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		assert_false(span_hex_to_u64(span_of(bad[i]), &value));
+		assert_int_equal(value, 77);
+	}
+	assert_true(span_hex_to_u64(SPAN_LIT("0123456789abcdef"), &value));
+	assert_true(value == 0x0123456789abcdef);
+}
+
 static void test_dup(void **state)
 {
 	(void)state;
@@ -150,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dup),  cmocka_unit_test(test_equal),  cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_find), cmocka_unit_test(test_slices), cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_hex),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
