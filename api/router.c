@@ -8,7 +8,6 @@
 #include "imap/uidset.h"
 
 #define MAX_METHODS 4
-#define MAX_MAILBOX_NAME ((size_t)1024)
 #define MAX_PART_ID ((size_t)512)
 #define ALLOW_SIZE 64
 
@@ -175,10 +174,10 @@ static bool read_mailbox(struct api_request *request, struct span raw, struct sp
 		}
 		return request->mailbox.role != NULL;
 	}
-	if (name.len == 0 || name.len > MAX_MAILBOX_NAME) {
+	if (name.len == 0 || name.len > API_MAX_MAILBOX_NAME) {
 		api_reply_problem(request->exchange, API_PROBLEM_BAD_REQUEST, NULL,
 				  "the mailbox name '%s' must have 1 to %zu bytes", api_excerpt(name).text,
-				  MAX_MAILBOX_NAME);
+				  API_MAX_MAILBOX_NAME);
 		return false;
 	}
 	for (size_t i = 0; i < name.len; i++) {
