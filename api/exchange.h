@@ -56,7 +56,8 @@ struct api_upload_events {
 
 struct api_exchange_ops {
 	/* The value of a request header (name in any case), NIL when absent. Lives as long
-	 * as the exchange. Repeated ones of a list-valued field: the first. */
+	 * as the exchange. Of a field in several lines: one list, with ", " between; those that have
+	 * one value were refused. */
 	struct span (*header)(struct api_exchange *exchange, const char *name);
 	/* Sends status, the headers gathered in exchange->headers, and the body, whose
 	 * memory is taken (the buffer is empty afterwards). For HEAD the body is not sent

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -32,11 +33,25 @@ void http_exchange_suspend(struct http_exchange *exchange)
 	MHD_suspend_connection(exchange->connection->mhd);
 }
 
+static struct http_list *find_list(const struct http_exchange *exchange, struct span name)
+{
+	struct http_list *list = exchange->lists;
+
+	while (list && !span_equal_nocase(list->field.name, name)) {
+		list = list->next;
+	}
+	return list;
+}
+
 static struct span op_header(struct api_exchange *api, const char *name)
 {
+	const struct http_list *list = find_list(of(api), span_of(name));
 	const char *value = NULL;
 	size_t len = 0;
 
+	if (list) {
+		return list->field.value;
+	}
 	if (MHD_lookup_connection_value_n(of(api)->connection->mhd, MHD_HEADER_KIND, name, strlen(name), &value,
 					  &len) != MHD_YES) {
 		return SPAN_NIL;
@@ -456,21 +471,74 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 	return list->n <= HTTP_GUARD_MAX_HEADERS ? MHD_YES : MHD_NO;
 }
 
-static struct http_guard_verdict guard(const struct http_exchange *exchange, const char *method, const char *version)
+static void collect_headers(const struct http_exchange *exchange, struct header_list *list)
 {
-	struct header_list list;
+	list->n = 0;
+	MHD_get_connection_values_n(exchange->connection->mhd, MHD_HEADER_KIND, collect_header, list);
+}
 
-	list.n = 0;
-	MHD_get_connection_values_n(exchange->connection->mhd, MHD_HEADER_KIND, collect_header, &list);
+static bool is_first_line(const struct header_list *headers, size_t at)
+{
+	size_t i = 0;
+
+	while (!span_equal_nocase(headers->items[i].name, headers->items[at].name)) {
+		i++;
+	}
+	return i == at;
+}
+
+/* The values of all lines of that name, in their order; NIL when memory ends. */
+static struct span join(struct http_exchange *exchange, const struct header_list *headers, struct span name)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < headers->n; i++) {
+		size += headers->items[i].value.len + 2;
+	}
+	char *text = gp_arena_alloc(&exchange->api.arena, size);
+	char *end = text;
+	for (size_t i = 0; text && i < headers->n; i++) {
+		const struct http_guard_header *header = &headers->items[i];
+		if (span_equal_nocase(header->name, name)) {
+			end += snprintf(end, size - (size_t)(end - text), "%s%.*s", end > text ? ", " : "",
+					(int)header->value.len, header->value.ptr);
+		}
+	}
+	return span_make(text, (size_t)(end - text));
+}
+
+/* Gathers the fields that came in several lines. Those of one value are not among them: the
+ * guard refused them. False when memory ends. */
+static bool gather_lists(struct http_exchange *exchange, const struct header_list *headers)
+{
+	for (size_t i = 0; i < headers->n; i++) {
+		struct span name = headers->items[i].name;
+		if (is_first_line(headers, i) || find_list(exchange, name)) {
+			continue;
+		}
+		struct http_list *list = gp_arena_new(&exchange->api.arena, struct http_list);
+		struct span value = list ? join(exchange, headers, name) : SPAN_NIL;
+		if (span_is_nil(value)) {
+			return false;
+		}
+		*list = (struct http_list){.field = {.name = name, .value = value}, .next = exchange->lists};
+		exchange->lists = list;
+	}
+	return true;
+}
+
+static struct http_guard_verdict guard(const struct http_exchange *exchange, const char *method, const char *version,
+				       const struct header_list *list)
+{
 	const struct http_guard_request request = {
 		.method = exchange->api.method_name,
 		.target = exchange->api.target,
 		.version = span_of(version),
-		.headers = list.items,
-		.n_headers = list.n,
+		.headers = list->items,
+		.n_headers = list->n,
 	};
 	struct http_guard_verdict verdict = http_guard_check(&request);
-	if (verdict.status == 0 && !http_layout_is_plain(exchange->connection, method, version, list.items, list.n)) {
+	if (verdict.status == 0 && !http_layout_is_plain(exchange->connection, method, version, list->items, list->n)) {
 		verdict.status = 400;
 		verdict.detail = "A line is folded, does not end in CR LF, or holds a NUL.";
 	}
@@ -522,9 +590,14 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	if (!exchange->method || (!exchange->target && connection->target_in_place)) {
 		return refuse(exchange, 503, NULL);
 	}
-	struct http_guard_verdict verdict = guard(exchange, method, version);
+	struct header_list headers;
+	collect_headers(exchange, &headers);
+	struct http_guard_verdict verdict = guard(exchange, method, version, &headers);
 	if (verdict.status != 0) {
 		return refuse(exchange, verdict.status, verdict.detail);
+	}
+	if (!gather_lists(exchange, &headers)) {
+		return refuse(exchange, 503, NULL);
 	}
 	exchange->api.upload_length =
 		verdict.has_body && !verdict.has_content_length ? -1 : (int64_t)verdict.content_length;

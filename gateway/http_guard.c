@@ -85,29 +85,54 @@ static struct http_guard_verdict check_request_line(const struct http_guard_requ
 	return (struct http_guard_verdict){.status = 0};
 }
 
-/* The fields that decide where a request ends and whose it is: each once at most. */
-struct singletons {
-	const struct http_guard_header *content_length, *transfer_encoding, *host, *authorization; /* borrow */
+/* The fields of one value, of those that anybody here reads: sent twice, two programs may take one
+ * each (where a request ends, whose it is, what it says it knows). */
+#define ONCE(X)                                                                                                        \
+	X(CONTENT_LENGTH, "Content-Length")                                                                            \
+	X(TRANSFER_ENCODING, "Transfer-Encoding")                                                                      \
+	X(HOST, "Host")                                                                                                \
+	X(AUTHORIZATION, "Authorization")                                                                              \
+	X(CONTENT_TYPE, "Content-Type")                                                                                \
+	X(CONTENT_RANGE, "Content-Range")                                                                              \
+	X(RANGE, "Range")                                                                                              \
+	X(IF_RANGE, "If-Range")                                                                                        \
+	X(IDEMPOTENCY_KEY, "Idempotency-Key")                                                                          \
+	X(LAST_EVENT_ID, "Last-Event-ID")                                                                              \
+	X(ORIGIN, "Origin")                                                                                            \
+	X(FETCH_SITE, "Sec-Fetch-Site")                                                                                \
+	X(PREFLIGHT_METHOD, "Access-Control-Request-Method")
+
+enum once {
+#define X(id, name) ONCE_##id,
+	ONCE(X)
+#undef X
+		N_ONCE
 };
 
+struct singletons {
+	const struct http_guard_header *of[N_ONCE]; /* borrow */
+};
+
+/* NULL, or what is wrong: the field is one of those, and was there before. */
 static const char *note(const struct http_guard_header *header, struct singletons *seen)
 {
-	static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Host", "Authorization"};
-	static const char *const repeated[] = {
-		"Content-Length is given more than once.",
-		"Transfer-Encoding is given more than once.",
-		"Host is given more than once.",
-		"Authorization is given more than once.",
+	static const char *const names[] = {
+#define X(id, name) name,
+		ONCE(X)
+#undef X
 	};
-	const struct http_guard_header **slots[] = {&seen->content_length, &seen->transfer_encoding, &seen->host,
-						    &seen->authorization};
+	static const char *const repeated[] = {
+#define X(id, name) name " is given more than once.",
+		ONCE(X)
+#undef X
+	};
 
-	for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+	for (size_t i = 0; i < N_ONCE; i++) {
 		if (span_equal_text_nocase(header->name, names[i])) {
-			if (*slots[i]) {
+			if (seen->of[i]) {
 				return repeated[i];
 			}
-			*slots[i] = header;
+			seen->of[i] = header;
 		}
 	}
 	return NULL;
@@ -115,22 +140,24 @@ static const char *note(const struct http_guard_header *header, struct singleton
 
 static struct http_guard_verdict check_framing(const struct singletons *seen, bool is_http_1_0)
 {
+	const struct http_guard_header *length = seen->of[ONCE_CONTENT_LENGTH];
+	const struct http_guard_header *coding = seen->of[ONCE_TRANSFER_ENCODING];
 	struct http_guard_verdict verdict = {.status = 0};
 
-	if (seen->transfer_encoding) {
-		if (seen->content_length) {
+	if (coding) {
+		if (length) {
 			return refuse(400, "Content-Length and Transfer-Encoding exclude each other.");
 		}
 		if (is_http_1_0) {
 			return refuse(400, "HTTP/1.0 has no Transfer-Encoding.");
 		}
-		if (!span_equal_text_nocase(seen->transfer_encoding->value, "chunked")) {
+		if (!span_equal_text_nocase(coding->value, "chunked")) {
 			return refuse(400, "The only Transfer-Encoding is chunked.");
 		}
 		verdict.has_body = true;
 	}
-	if (seen->content_length) {
-		if (!span_to_u64(seen->content_length->value, &verdict.content_length)) {
+	if (length) {
+		if (!span_to_u64(length->value, &verdict.content_length)) {
 			return refuse(400, "Content-Length is not a number.");
 		}
 		verdict.has_content_length = true;
@@ -141,7 +168,7 @@ static struct http_guard_verdict check_framing(const struct singletons *seen, bo
 
 struct http_guard_verdict http_guard_check(const struct http_guard_request *request)
 {
-	struct singletons seen = {.host = NULL};
+	struct singletons seen = {.of = {NULL}};
 	bool is_http_1_0 = span_equal_text(request->version, "HTTP/1.0");
 	struct http_guard_verdict verdict = check_request_line(request);
 
@@ -169,10 +196,11 @@ struct http_guard_verdict http_guard_check(const struct http_guard_request *requ
 			return refuse(400, repeated);
 		}
 	}
-	if (!seen.host && !is_http_1_0) {
+	const struct http_guard_header *host = seen.of[ONCE_HOST];
+	if (!host && !is_http_1_0) {
 		return refuse(400, "Host is missing.");
 	}
-	if (seen.host && !is_host(seen.host->value)) {
+	if (host && !is_host(host->value)) {
 		return refuse(400, "Host is not a host.");
 	}
 	return check_framing(&seen, is_http_1_0);

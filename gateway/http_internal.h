@@ -102,6 +102,12 @@ enum http_exchange_state {
 	HTTP_SENDING,  /* libmicrohttpd has it */
 };
 
+/* A field that came in several lines: one list (RFC 9110 section 5.3). */
+struct http_list {
+	struct http_guard_header field; /* its value is in the exchange's arena */
+	struct http_list *next;         /* in the arena */
+};
+
 struct http_exchange {
 	struct api_exchange api; /* first: the ops get it back */
 	enum http_exchange_state state;
@@ -111,6 +117,7 @@ struct http_exchange {
 	struct http_exchange *room_next, **room_link; /* link: server->rooms; room_link NULL: not in it */
 	char *target;                                 /* own */
 	char *method;                                 /* own */
+	struct http_list *lists;                      /* in the arena */
 	struct gp_buffer body;
 	size_t n_held;                 /* of them in `body`, among those of app->n_held */
 	uint64_t n_body;               /* bytes received */

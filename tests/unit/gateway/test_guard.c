@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "gateway/http_guard.h"
@@ -133,6 +134,31 @@ static struct http_guard_verdict check(const struct item *item)
 	return http_guard_check(&request);
 }
 
+/* Two programs may take one each: whose request it is, and what it is about, would depend on it. */
+static void test_fields_of_one_value(void **state)
+{
+	(void)state;
+	static const char *const names[] = {
+		"Content-Type",  "Content-Range", "Range",          "If-Range",
+		"Last-Event-ID", "Origin",        "Sec-Fetch-Site", "Access-Control-Request-Method",
+		"Authorization", "Host",          "Content-Length", "Idempotency-Key",
+	};
+	static const char *const lists[] = {"Accept", "If-Match", "If-None-Match", "Cache-Control", "Content-Encoding"};
+	char detail[80];
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		const struct item item = {
+			"twice", "GET", "/", "HTTP/1.0", {{names[i], "1"}, {"X", "1"}, {names[i], "1"}}, .status = 400};
+		snprintf(detail, sizeof detail, "%s is given more than once.", names[i]);
+		assert_int_equal(check(&item).status, 400);
+		assert_string_equal(check(&item).detail, detail);
+	}
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+		const struct item item = {"twice", "GET", "/", "HTTP/1.0", {{lists[i], "1"}, {lists[i], "1"}}, 0};
+		assert_int_equal(check(&item).status, 0);
+	}
+}
+
 static void test_table(void **state)
 {
 	(void)state;
@@ -214,9 +240,8 @@ static void test_body(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_nul),
-		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_table), cmocka_unit_test(test_fields_of_one_value),
+		cmocka_unit_test(test_nul),   cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_body),
 	};
 

@@ -152,6 +152,27 @@ static void test_request_id_and_headers(void **state)
 	fixture_close(&f);
 }
 
+/* RFC 9110 section 5.3: several lines are one list, in their order, whatever stands between them. */
+static void test_fields_in_lines(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	client_open(&f, &c);
+	client_say(&f, &c,
+		   "GET /agent HTTP/1.1\r\n" HOST
+		   "User-Agent: a\r\nX: -\r\nuser-agent: b, c\r\nX: -\r\nUSER-AGENT: d\r\n\r\n");
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\na, b, c, d"));
+	client_say(&f, &c, "GET /agent HTTP/1.1\r\n" HOST "User-Agent:\r\nUser-Agent: e\r\n\r\n");
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\ne"));
+	client_say(&f, &c, "GET /agent HTTP/1.1\r\n" HOST "User-Agent: f\r\n\r\n");
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\nf"));
+	client_close(&f, &c);
+	fixture_close(&f);
+}
+
 /* More parameters than libmicrohttpd's own list of them could hold. */
 static void test_long_query(void **state)
 {
@@ -743,6 +764,7 @@ int main(void)
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_request_id_and_headers),
+		cmocka_unit_test(test_fields_in_lines),
 		cmocka_unit_test(test_long_query),
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_oversize_bodies),
