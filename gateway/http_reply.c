@@ -63,6 +63,18 @@ static bool set_response(struct http_exchange *exchange, unsigned status, struct
 	return is_good;
 }
 
+/* What 304 would have to say of a length is the length of the 200 (RFC 9110 section 8.6), which
+ * nobody knows here, least of all that it is 0. libmicrohttpd before 0.9.77 says so all the same,
+ * or closes the connection; no client goes by it. */
+static struct MHD_Response *not_modified(void)
+{
+#if MHD_VERSION >= 0x00097701
+	return MHD_create_response_empty(MHD_RF_HEAD_ONLY_RESPONSE);
+#else
+	return MHD_create_response_from_buffer_with_free_callback(0, NULL, keep);
+#endif
+}
+
 void http_reply_buffer(struct http_exchange *exchange, unsigned status, struct gp_buffer *body)
 {
 	struct MHD_Response *response = NULL;
@@ -74,7 +86,8 @@ void http_reply_buffer(struct http_exchange *exchange, unsigned status, struct g
 	} else if (body) {
 		gp_buffer_deinit(body);
 	}
-	response = MHD_create_response_from_buffer_with_free_callback(len, data, free);
+	response = status == 304 && !data ? not_modified()
+					  : MHD_create_response_from_buffer_with_free_callback(len, data, free);
 	if (!response) {
 		free(data);
 	}

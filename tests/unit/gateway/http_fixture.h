@@ -295,6 +295,9 @@ void api_handle(struct api_app *app, struct api_exchange *exchange)
 		gp_timer_start(&current->later, 0);
 	} else if (span_starts_with(path, "/stream")) {
 		stream_start(exchange);
+	} else if (span_starts_with(path, "/unchanged")) {
+		add_header(exchange, "ETag", "\"1\"");
+		exchange->ops->reply(exchange, 304, NULL);
 	} else if (exchange->is_upload) {
 		upload_start(exchange);
 	} else if (span_starts_with(path, "/agent")) {

@@ -173,6 +173,28 @@ static void test_fields_in_lines(void **state)
 	fixture_close(&f);
 }
 
+/* No body, no word of its length where libmicrohttpd can leave it out, and the connection goes on. */
+static void test_not_modified(void **state)
+{
+	(void)state;
+	bool is_old = strcmp(http_server_library_version(), "0.9.77.01") < 0;
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	client_open(&f, &c);
+	client_say(&f, &c, GET("/unchanged") "HEAD /unchanged HTTP/1.1\r\n" HOST "\r\n");
+	RUN_UNTIL(&f, count(&c, "\r\n\r\n") == 2);
+	assert_int_equal(count(&c, "HTTP/1.1 304 "), 2);
+	assert_int_equal(count(&c, "ETag: \"1\"\r\n"), 2);
+	assert_int_equal(count(&c, "Content-Length:"), is_old ? 2 : 0);
+	assert_false(client_has(&c, "Transfer-Encoding"));
+	client_say(&f, &c, GET("/next"));
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\n/next"));
+	client_close(&f, &c);
+	fixture_close(&f);
+}
+
 /* More parameters than libmicrohttpd's own list of them could hold. */
 static void test_long_query(void **state)
 {
@@ -765,6 +787,7 @@ int main(void)
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_request_id_and_headers),
 		cmocka_unit_test(test_fields_in_lines),
+		cmocka_unit_test(test_not_modified),
 		cmocka_unit_test(test_long_query),
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_oversize_bodies),
