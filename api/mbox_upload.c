@@ -283,8 +283,7 @@ static bool is_small(struct mbox_upload *self)
 {
 	struct span octets = gp_buffer_span(&self->reader.message);
 
-	return octets.len <= MAX_SMALL && imap_session_can(api_job_session(job_of(self)), IMAP_CAP_MULTIAPPEND) &&
-	       span_find_char(octets, '\0') < 0;
+	return octets.len <= MAX_SMALL && imap_session_can(api_job_session(job_of(self)), IMAP_CAP_MULTIAPPEND);
 }
 
 /* True: it is in the batch. */
@@ -311,18 +310,26 @@ static bool is_batch_full(const struct mbox_upload *self)
 }
 
 /* Why it is not even tried; NULL: it is. */
-static const char *flaw_of(const struct mbox_upload *self)
+static const char *flaw_of(const struct mbox_upload *self, enum api_problem *problem_out)
 {
 	uint64_t limit = imap_session_append_limit(api_job_session(&self->append.job));
 
+	*problem_out = API_PROBLEM_TOO_LARGE;
+	if (self->n_messages >= GP_MAX_MBOX_MESSAGES) {
+		return "an mbox file may have 50000 messages at most";
+	}
 	if (self->reader.is_too_long) {
 		return "a message of an mbox file may have 32 MiB at most";
 	}
 	if (limit > 0 && self->reader.message.len > limit) {
 		return "the message is larger than the IMAP server takes";
 	}
+	*problem_out = API_PROBLEM_BAD_REQUEST;
 	if (self->reader.message.len == 0) {
 		return "the message is empty";
+	}
+	if (span_find_char(gp_buffer_span(&self->reader.message), '\0') >= 0) {
+		return "the message has a NUL: IMAP cannot carry that, encode it as base64";
 	}
 	return NULL;
 }
@@ -330,10 +337,10 @@ static const char *flaw_of(const struct mbox_upload *self)
 /* The reader has a message. False: an APPEND is under way, which goes on with it. */
 static bool take_message(struct mbox_upload *self)
 {
-	const char *flaw = flaw_of(self);
-	bool is_beyond = self->n_messages >= GP_MAX_MBOX_MESSAGES;
+	enum api_problem problem;
+	const char *flaw = flaw_of(self, &problem);
 
-	if (!flaw && !is_beyond && is_small(self)) {
+	if (!flaw && is_small(self)) {
 		if (!add_to_batch(self)) {
 			fail(self, API_PROBLEM_UNAVAILABLE, NULL, "out of memory");
 			return false;
@@ -351,14 +358,12 @@ static bool take_message(struct mbox_upload *self)
 		return false;
 	}
 	size_t index = self->n_messages++;
-	if (!flaw && !is_beyond) {
+	if (!flaw) {
 		append_alone(self, index, gp_buffer_span(&self->reader.message), self->reader.has_date,
 			     self->reader.date);
 		return false;
 	}
-	bool is_empty = self->reader.message.len == 0 && !self->reader.is_too_long;
-	note_failed(self, index, is_empty ? API_PROBLEM_BAD_REQUEST : API_PROBLEM_TOO_LARGE, NULL,
-		    flaw ? flaw : "an mbox file may have 50000 messages at most", false);
+	note_failed(self, index, problem, NULL, flaw, false);
 	mbox_reader_next(&self->reader);
 	return true;
 }

@@ -105,11 +105,30 @@ static bool is_what_it_was(struct api_append *self)
 	return false;
 }
 
+/* A literal holds no NUL (RFC 3501: CHAR8), and what servers make of one is not what was sent. False:
+ * the literal is broken off, so that nothing is appended. */
+static bool has_no_nul(struct api_append *self, struct span octets)
+{
+	ptrdiff_t at = span_find_char(octets, '\0');
+
+	if (at < 0) {
+		return true;
+	}
+	imap_append_cancel(&self->job.append);
+	api_job_fail(&self->job, API_PROBLEM_BAD_REQUEST, NULL,
+		     "the message has a NUL at offset %llu: IMAP cannot carry that, encode it as base64",
+		     (unsigned long long)(self->n_written + (uint64_t)at));
+	return false;
+}
+
 /* False: the job has ended. */
 static bool write_octets(struct api_append *self, struct span octets)
 {
 	struct api_exchange *exchange = self->job.exchange;
 
+	if (!has_no_nul(self, octets)) {
+		return false;
+	}
 	api_trace_note(&self->trace, octets);
 	if (!self->is_held) {
 		api_idempotency_pass(exchange, octets);
@@ -140,7 +159,9 @@ static void write_held(struct api_append *self)
 		} else {
 			piece = span_slice(gp_buffer_span(&self->message), (size_t)self->n_written, room);
 		}
-		(void)write_octets(self, piece); /* what is held was compared before */
+		if (!write_octets(self, piece)) {
+			return;
+		}
 		room = imap_append_room(self->job.append);
 	}
 	if (room > 0 && self->n_written < self->size) {
