@@ -82,17 +82,35 @@ void api_change_store(struct api_change *self, api_change_fn next)
 
 /* ---- what to store ---- */
 
-/* Adds `keyword` to the ones to set or to clear; false when it is none. */
-static bool add_keyword(struct gp_arena *arena, struct api_keyword_changes *changes, struct span keyword, bool is_set)
+static bool is_among(const struct span *flags, size_t n, struct span flag)
+{
+	bool is_found = false;
+
+	for (size_t i = 0; i < n; i++) {
+		is_found |= span_equal_nocase(flags[i], flag);
+	}
+	return is_found;
+}
+
+/* Adds `keyword` to the ones to set or to clear. NULL, or why it cannot be: behind its name. */
+static const char *add_keyword(struct gp_arena *arena, struct api_keyword_changes *changes, struct span keyword,
+			       bool is_set)
 {
 	struct span flag = api_keyword_flag(arena, keyword);
 	size_t *n = is_set ? &changes->n_set : &changes->n_clear;
 
-	if (span_is_nil(flag) || *n == API_MAX_CHANGED_KEYWORDS) {
-		return false;
+	if (span_is_nil(flag)) {
+		return "is no keyword";
+	}
+	if (*n == API_MAX_CHANGED_KEYWORDS) {
+		return "is one too many: 64 can be set, and 64 cleared";
+	}
+	/* Which of the two is meant cannot be told, as members have no order. */
+	if (is_among(changes->set, changes->n_set, flag) || is_among(changes->clear, changes->n_clear, flag)) {
+		return "comes twice: keywords have no case";
 	}
 	(is_set ? changes->set : changes->clear)[(*n)++] = flag;
-	return true;
+	return NULL;
 }
 
 bool api_change_read_keywords(struct api_exchange *exchange, json_t *keywords, struct api_keyword_changes *changes_out)
@@ -108,9 +126,11 @@ bool api_change_read_keywords(struct api_exchange *exchange, json_t *keywords, s
 	{
 		if (!json_is_boolean(value) && !json_is_null(value)) {
 			gp_error_set(&error, GP_INVALID, "'keywords.%.80s' must be true, false or null", name);
-		} else if (!add_keyword(&exchange->arena, changes_out, span_of(name), json_is_true(value))) {
-			gp_error_set(&error, GP_INVALID, "'%.80s' is no keyword, or there are more than %d", name,
-				     API_MAX_CHANGED_KEYWORDS);
+			continue;
+		}
+		const char *flaw = add_keyword(&exchange->arena, changes_out, span_of(name), json_is_true(value));
+		if (flaw) {
+			gp_error_set(&error, GP_INVALID, "'keywords.%.80s' %s", name, flaw);
 		}
 	}
 	if (error.status != GP_OK) {
@@ -134,8 +154,9 @@ static void one_keyword(struct api_request *request, bool is_set)
 		return;
 	}
 	api_change_read_fields(self, &request->query);
-	if (!add_keyword(&request->exchange->arena, &self->keywords, request->keyword, is_set)) {
-		api_query_fail(&request->query, "'%.*s' is no keyword", SPAN_ARGS(span_slice(request->keyword, 0, 80)));
+	const char *flaw = add_keyword(&request->exchange->arena, &self->keywords, request->keyword, is_set);
+	if (flaw) {
+		api_query_fail(&request->query, "'%.*s' %s", SPAN_ARGS(span_slice(request->keyword, 0, 80)), flaw);
 	}
 	api_change_start(request, self);
 }
