@@ -162,10 +162,8 @@ static enum gp_status take_batch(struct api_export *self)
 	}
 	while (self->n_uids < n && status == GP_OK && next_uid(self, &self->uids[self->n_uids])) {
 		uint32_t uid = self->uids[self->n_uids];
-		if (uid != IMAP_UID_STAR) { /* no message has it, and on the wire it is another one */
-			status = imap_uidset_add(&self->batch, uid, uid);
-			self->n_uids++;
-		}
+		status = imap_uidset_add(&self->batch, uid, uid);
+		self->n_uids++;
 	}
 	return status;
 }
@@ -244,7 +242,7 @@ static void on_found(void *ctx, const struct gp_error *error, const struct imap_
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	enum gp_status status = imap_uidset_add_all(&self->found, uids);
+	enum gp_status status = api_filter_pick(&self->filter, uids, &self->found);
 	if (status != GP_OK) {
 		api_export_fail(self, status);
 		return;
@@ -267,7 +265,7 @@ static void on_sorted(void *ctx, const struct gp_error *error, const uint32_t *u
 	if (n_uids > 0) {
 		memcpy(self->order, uids, n_uids * sizeof *uids);
 	}
-	self->n_order = n_uids;
+	self->n_order = api_filter_pick_order(&self->filter, self->order, n_uids);
 	begin_batches(self);
 }
 

@@ -287,6 +287,54 @@ const char *api_filter_fit(struct api_filter *filter, const struct imap_session 
 	return NULL;
 }
 
+/* ---- what was found ---- */
+
+static bool names_last(const struct imap_uidset *asked)
+{
+	return asked->n_ranges > 0 && asked->ranges[asked->n_ranges - 1].first == IMAP_UID_STAR;
+}
+
+enum gp_status api_filter_pick(const struct api_filter *filter, const struct imap_uidset *found,
+			       struct imap_uidset *picked)
+{
+	static struct imap_uid_range possible_range = {1, IMAP_UID_STAR - 1};
+	const struct imap_uidset possible = {.ranges = &possible_range, .n_ranges = 1};
+	struct imap_uidset real;
+	size_t n_last;
+
+	if (imap_uidset_is_empty(&filter->uids)) {
+		return imap_uidset_add_common(picked, found, &possible);
+	}
+	imap_uidset_init(&real);
+	enum gp_status status = imap_uidset_add_common(&real, found, &possible);
+	if (status == GP_OK) {
+		status = imap_uidset_add_common(picked, &real, &filter->uids);
+	}
+	if (status == GP_OK && names_last(&filter->uids)) {
+		status = imap_uidset_highest(&real, (uint64_t)UINT32_MAX + 1, 1, picked, &n_last);
+	}
+	imap_uidset_deinit(&real);
+	return status;
+}
+
+size_t api_filter_pick_order(const struct api_filter *filter, uint32_t *uids, size_t n_uids)
+{
+	const struct imap_uidset *asked = &filter->uids;
+	uint32_t last = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_uids && names_last(asked); i++) {
+		last = uids[i] > last && uids[i] != IMAP_UID_STAR ? uids[i] : last;
+	}
+	for (size_t i = 0; i < n_uids; i++) {
+		bool is_asked = imap_uidset_is_empty(asked) || imap_uidset_contains(asked, uids[i]) || uids[i] == last;
+		if (is_asked && uids[i] != IMAP_UID_STAR) {
+			uids[n++] = uids[i];
+		}
+	}
+	return n;
+}
+
 /* ---- rows ---- */
 
 bool api_filter_tests_rows(const struct api_filter *filter)

@@ -36,6 +36,14 @@ void api_filter_deinit(struct api_filter *filter);
 /* For the selected mailbox. Returns the parameter that this server cannot search by there; NULL: it can. */
 const char *api_filter_fit(struct api_filter *filter, const struct imap_session *session);
 
+/* Adds to `picked` what SEARCH found, as far as it was asked for: a server may answer more, and
+ * "5:*" is to it the last message too when that has a UID below 5, which nobody means who
+ * deletes. "*" alone is the last message, whatever its UID. A list shows what a change changes. */
+enum gp_status api_filter_pick(const struct api_filter *filter, const struct imap_uidset *found,
+			       struct imap_uidset *picked) GP_MUST_USE;
+/* The same of what SORT found, in its order and in place; returns how many are left. */
+size_t api_filter_pick_order(const struct api_filter *filter, uint32_t *uids, size_t n_uids);
+
 /* Whether rows must be tested one by one, and what FETCH items that needs. */
 bool api_filter_tests_rows(const struct api_filter *filter);
 unsigned api_filter_items(const struct api_filter *filter);

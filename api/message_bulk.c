@@ -119,35 +119,6 @@ static void with_picked(struct api_bulk *self)
 	begin_changes(self);
 }
 
-/*
- * What SEARCH found, as far as it was asked for. A server may answer more; and "5:*" is
- * to it the last message too when that has a UID below 5, which is not what anybody
- * means who deletes.
- */
-static enum gp_status pick(struct api_bulk *self, const struct imap_uidset *found)
-{
-	static struct imap_uid_range possible_range = {1, IMAP_UID_STAR - 1};
-	const struct imap_uidset possible = {.ranges = &possible_range, .n_ranges = 1};
-	const struct imap_uidset *asked = &self->filter.uids;
-	size_t n_last;
-
-	if (imap_uidset_is_empty(asked)) {
-		return imap_uidset_add_common(&self->picked, found, &possible);
-	}
-	struct imap_uidset real;
-	imap_uidset_init(&real);
-	enum gp_status status = imap_uidset_add_common(&real, found, &possible);
-	if (status == GP_OK) {
-		status = imap_uidset_add_common(&self->picked, &real, asked);
-	}
-	/* "*" alone is the last one, whatever its UID. */
-	if (status == GP_OK && asked->ranges[asked->n_ranges - 1].first == IMAP_UID_STAR) {
-		status = imap_uidset_highest(&real, (uint64_t)UINT32_MAX + 1, 1, &self->picked, &n_last);
-	}
-	imap_uidset_deinit(&real);
-	return status;
-}
-
 /* ---- filters that IMAP cannot search for ---- */
 
 static void on_tested_row(void *ctx, const struct imap_fetch *row)
@@ -205,7 +176,7 @@ static void on_found(void *ctx, const struct gp_error *error, const struct imap_
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
-	if (pick(self, uids) != GP_OK) {
+	if (api_filter_pick(&self->filter, uids, &self->picked) != GP_OK) {
 		fail_for_memory(self);
 		return;
 	}

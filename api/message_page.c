@@ -296,7 +296,7 @@ static void on_found(void *ctx, const struct gp_error *error, const struct imap_
 	if (!api_job_check(page->job, error)) {
 		return;
 	}
-	if (imap_uidset_add_all(&page->found, uids) != GP_OK) {
+	if (api_filter_pick(&page->filter, uids, &page->found) != GP_OK) {
 		fail_for_memory(page);
 		return;
 	}
@@ -329,7 +329,7 @@ static void on_sorted(void *ctx, const struct gp_error *error, const uint32_t *u
 	if (n_uids > 0) {
 		memcpy(page->order, uids, n_uids * sizeof *uids);
 	}
-	page->n_order = n_uids;
+	page->n_order = api_filter_pick_order(&page->filter, page->order, n_uids);
 	resume_when_refreshed(page, begin_batches);
 }
 
@@ -385,7 +385,7 @@ static void on_found_to_sort(void *ctx, const struct gp_error *error, const stru
 	if (!api_job_check(page->job, error)) {
 		return;
 	}
-	if (imap_uidset_add_all(&page->found, uids) != GP_OK) {
+	if (api_filter_pick(&page->filter, uids, &page->found) != GP_OK) {
 		fail_for_memory(page);
 		return;
 	}

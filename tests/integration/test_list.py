@@ -285,7 +285,8 @@ FILTERS: list[tuple[str, list[int]]] = [
     ("uid=1,2", [2, 1]),
     ("uid=3", []),
     ("uid=2:1", [2, 1]),
-    ("uid=9:*", [2]),  # * is the highest, wherever it stands
+    ("uid=9:*", []),  # to IMAP it is the last message, too
+    ("uid=2:*", [2]),
     ("uid=*", [2]),
     ("uid=1:2&seen=0", [2]),
     ("changedSince=0", [2, 1]),
