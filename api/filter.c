@@ -119,7 +119,8 @@ static void read_moment(struct api_query *query, struct api_filter *filter, cons
 	int64_t day = api_moment_day(moment.seconds);
 	if (!moment.is_date) {
 		*has_out = true;
-		*bound_out = moment.seconds;
+		/* messages have whole seconds: what is at half past is there from the next one on */
+		*bound_out = moment.seconds + moment.is_between;
 		day += is_lower ? -1 : 2;
 	}
 	add(query, filter, kind)->day = day;

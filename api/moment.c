@@ -51,7 +51,7 @@ static bool parse_date(struct span *text, int64_t *days_out)
 	return true;
 }
 
-static bool parse_time(struct span *text, int64_t *seconds_out)
+static bool parse_time(struct span *text, int64_t *seconds_out, bool *is_between_out)
 {
 	uint32_t hour, minute, second, fraction;
 
@@ -62,6 +62,7 @@ static bool parse_time(struct span *text, int64_t *seconds_out)
 	if (literal(text, '.', '.')) {
 		size_t n = 0;
 		while (digits(text, 1, &fraction)) {
+			*is_between_out |= fraction > 0;
 			n++;
 		}
 		if (n == 0) {
@@ -99,17 +100,20 @@ static bool parse_offset(struct span *text, int64_t *seconds_out)
 bool api_moment_parse(struct span text, struct api_moment *moment_out)
 {
 	int64_t days, time = 0, offset = 0;
+	bool is_between = false;
 
 	if (!parse_date(&text, &days)) {
 		return false;
 	}
 	bool is_date = text.len == 0;
-	if (!is_date &&
-	    (!literal(&text, 'T', 't') || !parse_time(&text, &time) || !parse_offset(&text, &offset) || text.len > 0)) {
+	if (!is_date && (!literal(&text, 'T', 't') || !parse_time(&text, &time, &is_between) ||
+			 !parse_offset(&text, &offset) || text.len > 0)) {
 		return false;
 	}
-	*moment_out = (struct api_moment){
-		.seconds = days * DAY_SECONDS + time - offset, .is_date = is_date, .offset = (int)(offset / 60)};
+	*moment_out = (struct api_moment){.seconds = days * DAY_SECONDS + time - offset,
+					  .is_date = is_date,
+					  .is_between = is_between,
+					  .offset = (int)(offset / 60)};
 	return true;
 }
 

@@ -7,6 +7,7 @@
 struct api_moment {
 	int64_t seconds; /* since 1970 UTC; midnight UTC for a date */
 	bool is_date;    /* no time was given */
+	bool is_between; /* a fraction of a second behind it */
 	int offset;      /* minutes east of UTC, as it was given; 0 for a date */
 };
 
