@@ -462,6 +462,9 @@ static enum gp_status read_moments(struct api_draft *draft, struct gp_error *err
 		status = read_moment(draft->json, "receivedAt", &moment, &draft->has_received_at, error);
 		draft->received_at = moment.seconds;
 	}
+	if (status == GP_OK && draft->has_received_at && !api_moment_can_arrive(draft->received_at)) {
+		status = gp_error_set(error, GP_INVALID, "receivedAt: must lie between 1970 and 2106");
+	}
 	return status;
 }
 

@@ -17,6 +17,7 @@
 #include "api/idempotency.h"
 #include "api/mbox_reader.h"
 #include "api/message_append.h"
+#include "api/moment.h"
 
 #define WANT_BYTES (64 * GP_KIB)
 #define MAX_BATCH 50                   /* messages */
@@ -279,6 +280,12 @@ static void flush(struct mbox_upload *self)
 
 /* ---- messages ---- */
 
+/* What the From line says, where a message can have arrived then. */
+static bool has_date(const struct mbox_upload *self)
+{
+	return self->reader.has_date && api_moment_can_arrive(self->reader.date);
+}
+
 static bool is_small(struct mbox_upload *self)
 {
 	struct span octets = gp_buffer_span(&self->reader.message);
@@ -295,7 +302,7 @@ static bool add_to_batch(struct mbox_upload *self)
 	*entry = (struct batch_entry){.index = self->n_messages,
 				      .offset = self->bytes.len,
 				      .len = octets.len,
-				      .has_date = self->reader.has_date,
+				      .has_date = has_date(self),
 				      .date = self->reader.date};
 	if (gp_buffer_append(&self->bytes, octets) != GP_OK) {
 		return false;
@@ -359,8 +366,7 @@ static bool take_message(struct mbox_upload *self)
 	}
 	size_t index = self->n_messages++;
 	if (!flaw) {
-		append_alone(self, index, gp_buffer_span(&self->reader.message), self->reader.has_date,
-			     self->reader.date);
+		append_alone(self, index, gp_buffer_span(&self->reader.message), has_date(self), self->reader.date);
 		return false;
 	}
 	note_failed(self, index, problem, NULL, flaw, false);

@@ -459,6 +459,11 @@ static void read_date(struct api_append *self, struct api_query *query)
 			       api_excerpt(text).text);
 		return;
 	}
+	if (!api_moment_can_arrive(moment.seconds)) {
+		api_query_fail(query, "'receivedAt' must lie between 1970 and 2106, as '%s' does not",
+			       api_excerpt(text).text);
+		return;
+	}
 	self->has_date = true;
 	self->date = moment.seconds;
 }

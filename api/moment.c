@@ -117,6 +117,11 @@ bool api_moment_parse(struct span text, struct api_moment *moment_out)
 	return true;
 }
 
+bool api_moment_can_arrive(int64_t seconds)
+{
+	return seconds >= 0 && seconds <= UINT32_MAX;
+}
+
 int64_t api_moment_day(int64_t seconds)
 {
 	int64_t day = seconds / DAY_SECONDS;

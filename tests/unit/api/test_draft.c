@@ -181,6 +181,8 @@ static void refused(void **state)
 		{"{\"sentAt\":\"yesterday\"}", "sentAt: must be a time"},
 		{"{\"receivedAt\":1}", "receivedAt: must be a string"},
 		{"{\"receivedAt\":\"2026-13-01T00:00:00Z\"}", "receivedAt: must be a time"},
+		{"{\"receivedAt\":\"1969-12-31T23:59:59Z\"}", "receivedAt: must lie between 1970 and 2106"},
+		{"{\"receivedAt\":\"2106-02-07T07:28:16+01:00\"}", "receivedAt: must lie between 1970 and 2106"},
 		{"{\"headers\":[]}", "headers: must be an object"},
 		{"{\"headers\":{\"X-A\":1}}", "headers.X-A: must be a string"},
 		{"{\"headers\":{\"X-A\":\"a\\r\\nb\"}}", "headers.X-A: holds a line break"},
