@@ -102,23 +102,21 @@ bool api_cors_guard(const struct api_app *app, struct api_exchange *exchange)
 {
 	bool is_safe = exchange->method == API_GET || exchange->method == API_HEAD || exchange->method == API_OPTIONS;
 
-	if (is_safe || api_cors_origin(app, exchange) != API_ORIGIN_FOREIGN) {
-		return true;
-	}
-	refuse(exchange);
-	return false;
+	return is_safe || api_cors_guard_effect(app, exchange);
 }
 
 bool api_cors_guard_effect(const struct api_app *app, struct api_exchange *exchange)
 {
 	struct span site = exchange->ops->header(exchange, "Sec-Fetch-Site");
 	enum api_origin origin = api_cors_origin(app, exchange);
-	bool is_embedded = origin == API_ORIGIN_ABSENT && !span_is_nil(site) &&
-			   !span_equal_text_nocase(site, "same-origin") && !span_equal_text_nocase(site, "none");
+	bool is_of_other_site = origin == API_ORIGIN_ABSENT && !span_is_nil(site) &&
+				!span_equal_text_nocase(site, "same-origin") && !span_equal_text_nocase(site, "none");
 
-	if (origin != API_ORIGIN_FOREIGN && !is_embedded) {
-		return true;
+	if (origin == API_ORIGIN_FOREIGN) {
+		refuse(exchange);
+	} else if (is_of_other_site) {
+		api_reply_problem(exchange, API_PROBLEM_FORBIDDEN, NULL,
+				  "a page of another site may not change anything here");
 	}
-	api_reply_problem(exchange, API_PROBLEM_FORBIDDEN, NULL, "a page of another site may not change anything here");
-	return false;
+	return origin != API_ORIGIN_FOREIGN && !is_of_other_site;
 }

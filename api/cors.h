@@ -1,7 +1,8 @@
 /*
  * Pages of other origins (the Fetch standard's CORS protocol), and the guard against
  * requests that a page makes in its visitor's name: an unsafe method with an Origin
- * that is neither the gateway's own nor allowed is refused, whatever the credential.
+ * that is neither the gateway's own nor allowed is refused, whatever the credential, and
+ * without an Origin one that Sec-Fetch-Site says is of another site.
  */
 #ifndef GP_API_CORS_H
 #define GP_API_CORS_H
@@ -26,8 +27,8 @@ bool api_cors_is_preflight(struct api_exchange *exchange);
 void api_cors_preflight(const struct api_app *app, struct api_exchange *exchange, const char *methods);
 /* False: it has been refused (403). */
 bool api_cors_guard(const struct api_app *app, struct api_exchange *exchange);
-/* The same for a GET that changes something: browsers send none of them with an Origin when
- * a page only embeds or links them, but say where they come from (Sec-Fetch-Site). */
+/* The same whatever the method, for a GET that changes something: browsers send none of them with
+ * an Origin when a page only embeds or links them, but say where they come from. */
 bool api_cors_guard_effect(const struct api_app *app, struct api_exchange *exchange);
 
 #endif

@@ -117,18 +117,29 @@ static void guard(void **state)
 {
 	static const struct {
 		const char *method, *origin;
+		const char *site; /* Sec-Fetch-Site */
 		bool passes;
 	} cases[] = {
-		{"GET", "https://evil.example", true},
-		{"HEAD", "https://evil.example", true},
-		{"PATCH", NULL, true},
-		{"PATCH", "http://gw.example", true},
-		{"PATCH", "https://app.example", true},
-		{"PATCH", "https://evil.example", false},
-		{"PUT", "https://evil.example", false},
-		{"DELETE", "null", false},
-		{"POST", "https://evil.example", false},
-		{"BREW", "https://evil.example", false},
+		{"GET", "https://evil.example", NULL, true},
+		{"HEAD", "https://evil.example", NULL, true},
+		{"PATCH", NULL, NULL, true},
+		{"PATCH", "http://gw.example", NULL, true},
+		{"PATCH", "https://app.example", NULL, true},
+		{"PATCH", "https://evil.example", NULL, false},
+		{"PUT", "https://evil.example", NULL, false},
+		{"DELETE", "null", NULL, false},
+		{"POST", "https://evil.example", NULL, false},
+		{"BREW", "https://evil.example", NULL, false},
+		{"GET", NULL, "cross-site", true},
+		{"POST", NULL, "same-origin", true},
+		{"POST", NULL, "none", true},
+		{"POST", NULL, "cross-site", false},
+		{"DELETE", NULL, "same-site", false},
+		{"PATCH", NULL, "what is not known yet", false},
+		{"POST", "https://app.example", "cross-site", true},
+		{"POST", "https://app.example", "same-site", true},
+		{"POST", "https://evil.example", "same-site", false},
+		{"POST", "http://gw.example", "same-origin", true},
 	};
 	struct api_app app = {.cors_origins = listed, .n_cors_origins = 2, .now_us = fake_now_us};
 	(void)state;
@@ -137,11 +148,14 @@ static void guard(void **state)
 		struct fake_exchange fake;
 		begin(&fake, cases[i].method, cases[i].origin, "gw.example", false);
 		fake.exchange.app = &app;
+		if (cases[i].site) {
+			fake_exchange_add_header(&fake, "Sec-Fetch-Site", cases[i].site);
+		}
 		assert_int_equal(api_cors_guard(&app, &fake.exchange), cases[i].passes);
 		assert_int_equal(fake.is_replied, !cases[i].passes);
 		if (!cases[i].passes) {
 			assert_int_equal(fake.status, 403);
-			assert_non_null(strstr(fake.body.data, cases[i].origin));
+			assert_non_null(strstr(fake.body.data, cases[i].origin ? cases[i].origin : "another site"));
 		}
 		fake_exchange_deinit(&fake);
 	}
