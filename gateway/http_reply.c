@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "api/cors.h"
 #include "api/problem.h"
 #include "base/log.h"
 #include "gateway/http_internal.h"
@@ -179,6 +180,7 @@ void http_reply_refusal(struct http_exchange *exchange, unsigned status, const c
 	add_header(api, "X-Request-Id", api->request_id);
 	add_header(api, "Server-Timing", "queue;dur=0.000, imap;dur=0.000, total;dur=0.000");
 	add_header(api, "Vary", "Authorization, Cookie, Origin");
+	api_cors_add_headers(exchange->server->app, api);
 	if (gp_buffer_printf(&body,
 			     "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\","
 			     "\"requestId\":\"%s\",\"retryable\":false}\n",

@@ -466,6 +466,33 @@ static void test_refusal_is_a_problem(void **state)
 	fixture_close(&f);
 }
 
+/* Else a page that may read the others sees nothing but that its request failed. */
+static void test_refusal_is_for_pages(void **state)
+{
+	(void)state;
+	static const char *const origins[] = {"https://app.example"};
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	f.app.cors_origins = origins;
+	f.app.n_cors_origins = 1;
+	client_open(&f, &c);
+	client_say(&f, &c, "GET /x HTTP/1.1\r\n" HOST "Host: b\r\nOrigin: https://app.example\r\n\r\n");
+	RUN_UNTIL(&f, client_is_over(&c));
+	assert_true(client_has(&c, "HTTP/1.1 400 "));
+	assert_true(client_has(&c, "Access-Control-Allow-Origin: https://app.example\r\n"));
+	assert_true(client_has(&c, "Access-Control-Expose-Headers: "));
+	client_close(&f, &c);
+	client_open(&f, &c);
+	client_say(&f, &c, "GET /x HTTP/1.1\r\n" HOST "Host: b\r\nOrigin: https://evil.example\r\n\r\n");
+	RUN_UNTIL(&f, client_is_over(&c));
+	assert_true(client_has(&c, "HTTP/1.1 400 "));
+	assert_false(client_has(&c, "Access-Control-"));
+	client_close(&f, &c);
+	fixture_close(&f);
+}
+
 /* ---- slow clients ---- */
 
 static void test_header_deadline(void **state)
@@ -795,6 +822,7 @@ int main(void)
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_nul_in_target),
 		cmocka_unit_test(test_refusal_is_a_problem),
+		cmocka_unit_test(test_refusal_is_for_pages),
 		cmocka_unit_test(test_header_deadline),
 		cmocka_unit_test(test_body_deadline),
 		cmocka_unit_test(test_leaving),
