@@ -453,7 +453,7 @@ static struct http_exchange *exchange_new(struct http_connection *connection, co
 }
 
 struct header_list {
-	struct http_guard_header items[HTTP_GUARD_MAX_HEADERS + 1];
+	struct http_guard_header items[HTTP_GUARD_ALL_HEADERS];
 	size_t n;
 };
 
@@ -468,7 +468,7 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 		.value = value ? span_make(value, value_len) : SPAN_LIT(""),
 	};
 	list->n++;
-	return list->n <= HTTP_GUARD_MAX_HEADERS ? MHD_YES : MHD_NO;
+	return list->n < HTTP_GUARD_ALL_HEADERS ? MHD_YES : MHD_NO;
 }
 
 static void collect_headers(const struct http_exchange *exchange, struct header_list *list)
@@ -562,15 +562,18 @@ enum MHD_Result http_exchange_queue(struct http_exchange *exchange)
 	return result;
 }
 
-static enum MHD_Result refuse(struct http_exchange *exchange, unsigned status, const char *detail)
+static enum MHD_Result refuse(struct http_exchange *exchange, const struct http_guard_verdict *verdict)
 {
 	exchange->is_api_done = true;
-	if (status == 503) {
-		exchange->response = exchange->server->out_of_memory;
-		exchange->status = status;
-	} else {
-		http_reply_refusal(exchange, status, detail);
-	}
+	http_reply_refusal(exchange, verdict);
+	return http_exchange_queue(exchange);
+}
+
+static enum MHD_Result refuse_for_memory(struct http_exchange *exchange)
+{
+	exchange->is_api_done = true;
+	exchange->response = exchange->server->out_of_memory;
+	exchange->status = 503;
 	return http_exchange_queue(exchange);
 }
 
@@ -588,16 +591,16 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	*request_context = exchange;
 	gp_timer_stop(&connection->deadline);
 	if (!exchange->method || (!exchange->target && connection->target_in_place)) {
-		return refuse(exchange, 503, NULL);
+		return refuse_for_memory(exchange);
 	}
 	struct header_list headers;
 	collect_headers(exchange, &headers);
 	struct http_guard_verdict verdict = guard(exchange, method, version, &headers);
 	if (verdict.status != 0) {
-		return refuse(exchange, verdict.status, verdict.detail);
+		return refuse(exchange, &verdict);
 	}
 	if (!gather_lists(exchange, &headers)) {
-		return refuse(exchange, 503, NULL);
+		return refuse_for_memory(exchange);
 	}
 	exchange->api.upload_length =
 		verdict.has_body && !verdict.has_content_length ? -1 : (int64_t)verdict.content_length;
@@ -646,7 +649,7 @@ static enum MHD_Result dispatch(struct http_exchange *exchange)
 		return MHD_NO;
 	}
 	if (exchange->is_body_dropped) {
-		return refuse(exchange, 503, NULL);
+		return refuse_for_memory(exchange);
 	}
 	if (exchange->n_body > 0 && !exchange->api.is_body_too_large) {
 		exchange->api.body = gp_buffer_span(&exchange->body);

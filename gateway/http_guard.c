@@ -166,25 +166,37 @@ static struct http_guard_verdict check_framing(const struct singletons *seen, bo
 	return verdict;
 }
 
+static struct http_guard_verdict check_size(const struct http_guard_request *request)
+{
+	struct http_guard_verdict verdict = {.status = 0};
+	size_t n_bytes = request->target.len;
+
+	for (size_t i = 0; i < request->n_headers; i++) {
+		n_bytes += request->headers[i].name.len + request->headers[i].value.len + FIELD_BYTES;
+	}
+	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
+		verdict = refuse(431, "There are more than 100 header fields.");
+	} else if (n_bytes > HTTP_GUARD_MAX_HEAD) {
+		verdict = refuse(431, "The request line and the header fields are too long.");
+	}
+	verdict.is_tight = n_bytes > HTTP_GUARD_TIGHT_HEAD;
+	return verdict;
+}
+
 struct http_guard_verdict http_guard_check(const struct http_guard_request *request)
 {
 	struct singletons seen = {.of = {NULL}};
 	bool is_http_1_0 = span_equal_text(request->version, "HTTP/1.0");
 	struct http_guard_verdict verdict = check_request_line(request);
 
+	if (verdict.status == 0) {
+		verdict = check_size(request);
+	}
 	if (verdict.status != 0) {
 		return verdict;
 	}
-	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
-		return refuse(431, "There are more than 100 header fields.");
-	}
-	size_t n_bytes = request->target.len;
 	for (size_t i = 0; i < request->n_headers; i++) {
 		const struct http_guard_header *header = &request->headers[i];
-		n_bytes += header->name.len + header->value.len + FIELD_BYTES;
-		if (n_bytes > HTTP_GUARD_MAX_HEAD) {
-			return refuse(431, "The request line and the header fields are too long.");
-		}
 		if (!is_token(header->name)) {
 			return refuse(400, "The name of a header field is not a token.");
 		}

@@ -13,10 +13,14 @@
 #include "base/span.h"
 
 #define HTTP_GUARD_MAX_HEADERS 100
+/* So many are looked at; no more fit into the connection's memory, 64 bytes of it for each. */
+#define HTTP_GUARD_ALL_HEADERS 256
 #define HTTP_GUARD_MAX_METHOD 32
 /* Bytes of the target, of all fields, and of what libmicrohttpd keeps of each: the head of the
  * reply is to find room beside them in the connection's memory. */
 #define HTTP_GUARD_MAX_HEAD ((size_t)13 * 1024)
+/* From here on there is room for a short head only. */
+#define HTTP_GUARD_TIGHT_HEAD ((size_t)15 * 1024)
 
 struct http_guard_header {
 	struct span name, value; /* borrow */
@@ -25,12 +29,13 @@ struct http_guard_header {
 struct http_guard_request {
 	struct span method, target, version; /* borrow */
 	const struct http_guard_header *headers;
-	size_t n_headers; /* one more than HTTP_GUARD_MAX_HEADERS stands for "too many" */
+	size_t n_headers;
 };
 
 struct http_guard_verdict {
 	unsigned status;    /* 0: nothing wrong; else 400, 414 or 431 */
 	const char *detail; /* static, for people; without quotes and backslashes */
+	bool is_tight;      /* of 431: the reply's head has to be short */
 	/* what the request announces, when nothing is wrong */
 	bool has_body;
 	bool has_content_length;

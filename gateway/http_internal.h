@@ -177,8 +177,8 @@ bool http_layout_is_plain(const struct http_connection *connection, const char *
 void http_reply_buffer(struct http_exchange *exchange, unsigned status, struct gp_buffer *body);
 /* False when memory ended; the response is the ready-made 503 then. */
 bool http_reply_stream(struct http_exchange *exchange, unsigned status, MHD_ContentReaderCallback reader);
-/* An RFC 9457 problem of the server itself. `detail` is static, without quotes. */
-void http_reply_refusal(struct http_exchange *exchange, unsigned status, const char *detail);
+/* An RFC 9457 problem of the server itself: what the guard found. */
+void http_reply_refusal(struct http_exchange *exchange, const struct http_guard_verdict *verdict);
 /* NULL when memory ends. */
 struct MHD_Response *http_reply_out_of_memory(void);
 

@@ -164,30 +164,37 @@ static void add_header(struct api_exchange *exchange, const char *name, const ch
 	exchange->headers[exchange->n_headers++] = (struct api_header){name, value};
 }
 
-void http_reply_refusal(struct http_exchange *exchange, unsigned status, const char *detail)
+static void add_common_headers(const struct http_exchange *exchange, struct api_exchange *api)
 {
-	struct api_exchange *api = &exchange->api;
-	struct gp_buffer body;
-	const char *slug;
-	const char *title;
-
-	slug_and_title(status, &slug, &title);
-	gp_buffer_init(&body, 4 * GP_KIB);
-	api->n_headers = 0;
-	add_header(api, "Content-Type", "application/problem+json");
 	add_header(api, "Cache-Control", "no-store");
 	add_header(api, "X-Content-Type-Options", "nosniff");
 	add_header(api, "X-Request-Id", api->request_id);
 	add_header(api, "Server-Timing", "queue;dur=0.000, imap;dur=0.000, total;dur=0.000");
 	add_header(api, "Vary", "Authorization, Cookie, Origin");
 	api_cors_add_headers(exchange->server->app, api);
+}
+
+void http_reply_refusal(struct http_exchange *exchange, const struct http_guard_verdict *verdict)
+{
+	struct api_exchange *api = &exchange->api;
+	struct gp_buffer body;
+	const char *slug;
+	const char *title;
+
+	slug_and_title(verdict->status, &slug, &title);
+	gp_buffer_init(&body, 4 * GP_KIB);
+	api->n_headers = 0;
+	add_header(api, "Content-Type", "application/problem+json");
+	if (!verdict->is_tight) {
+		add_common_headers(exchange, api);
+	}
 	if (gp_buffer_printf(&body,
 			     "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\","
 			     "\"requestId\":\"%s\",\"retryable\":false}\n",
-			     slug, title, status, detail, api->request_id) != GP_OK) {
+			     slug, title, verdict->status, verdict->detail, api->request_id) != GP_OK) {
 		gp_buffer_deinit(&body);
-		set_response(exchange, status, NULL);
+		set_response(exchange, verdict->status, NULL);
 		return;
 	}
-	http_reply_buffer(exchange, status, &body);
+	http_reply_buffer(exchange, verdict->status, &body);
 }

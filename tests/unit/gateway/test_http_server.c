@@ -493,6 +493,30 @@ static void test_refusal_is_for_pages(void **state)
 	fixture_close(&f);
 }
 
+/* The refusal has to find room beside what it refuses; libmicrohttpd's own begin at 16,200. */
+static void test_refusal_of_long_heads(void **state)
+{
+	(void)state;
+	static const size_t lengths[] = {13500, 15000, 15700, 15950, 16300, 30000};
+	static char text[32 * 1024];
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		size_t len = (size_t)snprintf(text, sizeof text, "GET /x HTTP/1.1\r\n" HOST "X: ");
+		memset(text + len, 'a', lengths[i] - len - 4);
+		memcpy(text + lengths[i] - 4, "\r\n\r\n", 4);
+		client_open(&f, &c);
+		client_send(&f, &c, span_make(text, lengths[i]));
+		RUN_UNTIL(&f, client_is_over(&c));
+		assert_true(client_has(&c, "HTTP/1.1 431 "));
+		client_close(&f, &c);
+	}
+	assert_int_equal(f.n_handled, 0);
+	fixture_close(&f);
+}
+
 /* ---- slow clients ---- */
 
 static void test_header_deadline(void **state)
@@ -823,6 +847,7 @@ int main(void)
 		cmocka_unit_test(test_nul_in_target),
 		cmocka_unit_test(test_refusal_is_a_problem),
 		cmocka_unit_test(test_refusal_is_for_pages),
+		cmocka_unit_test(test_refusal_of_long_heads),
 		cmocka_unit_test(test_header_deadline),
 		cmocka_unit_test(test_body_deadline),
 		cmocka_unit_test(test_leaving),
