@@ -33,24 +33,24 @@ void http_exchange_suspend(struct http_exchange *exchange)
 	MHD_suspend_connection(exchange->connection->mhd);
 }
 
-static struct http_list *find_list(const struct http_exchange *exchange, struct span name)
+static struct http_field *find_field(const struct http_exchange *exchange, struct span name)
 {
-	struct http_list *list = exchange->lists;
+	struct http_field *field = exchange->fields;
 
-	while (list && !span_equal_nocase(list->field.name, name)) {
-		list = list->next;
+	while (field && !span_equal_nocase(field->name, name)) {
+		field = field->next;
 	}
-	return list;
+	return field;
 }
 
 static struct span op_header(struct api_exchange *api, const char *name)
 {
-	const struct http_list *list = find_list(of(api), span_of(name));
+	const struct http_field *field = find_field(of(api), span_of(name));
 	const char *value = NULL;
 	size_t len = 0;
 
-	if (list) {
-		return list->field.value;
+	if (field) {
+		return field->value;
 	}
 	if (MHD_lookup_connection_value_n(of(api)->connection->mhd, MHD_HEADER_KIND, name, strlen(name), &value,
 					  &len) != MHD_YES) {
@@ -507,24 +507,56 @@ static struct span join(struct http_exchange *exchange, const struct header_list
 	return span_make(text, (size_t)(end - text));
 }
 
+static bool add_field(struct http_exchange *exchange, struct span name, struct span value)
+{
+	struct http_field *field = gp_arena_new(&exchange->api.arena, struct http_field);
+
+	if (!field) {
+		return false;
+	}
+	*field = (struct http_field){.name = name, .value = value, .next = exchange->fields};
+	exchange->fields = field;
+	return true;
+}
+
 /* Gathers the fields that came in several lines. Those of one value are not among them: the
  * guard refused them. False when memory ends. */
 static bool gather_lists(struct http_exchange *exchange, const struct header_list *headers)
 {
 	for (size_t i = 0; i < headers->n; i++) {
 		struct span name = headers->items[i].name;
-		if (is_first_line(headers, i) || find_list(exchange, name)) {
+		if (is_first_line(headers, i) || find_field(exchange, name)) {
 			continue;
 		}
-		struct http_list *list = gp_arena_new(&exchange->api.arena, struct http_list);
-		struct span value = list ? join(exchange, headers, name) : SPAN_NIL;
-		if (span_is_nil(value)) {
+		struct span value = join(exchange, headers, name);
+		if (span_is_nil(value) || !add_field(exchange, name, value)) {
 			return false;
 		}
-		*list = (struct http_list){.field = {.name = name, .value = value}, .next = exchange->lists};
-		exchange->lists = list;
 	}
 	return true;
+}
+
+/* Leaves of a target in absolute-form what one in origin-form would be. False when memory ends. */
+static bool take_authority(struct http_exchange *exchange)
+{
+	struct gp_arena *arena = &exchange->api.arena;
+	struct http_guard_target target = http_guard_split(exchange->api.target);
+
+	if (span_is_nil(target.authority)) {
+		return true;
+	}
+	if (span_starts_with(target.rest, "/")) {
+		exchange->api.target = target.rest;
+	} else {
+		char *text = gp_arena_alloc(arena, target.rest.len + 1);
+		if (!text) {
+			return false;
+		}
+		text[0] = '/';
+		memcpy(text + 1, target.rest.ptr, target.rest.len);
+		exchange->api.target = span_make(text, target.rest.len + 1);
+	}
+	return add_field(exchange, SPAN_LIT("Host"), target.authority);
 }
 
 static struct http_guard_verdict guard(const struct http_exchange *exchange, const char *method, const char *version,
@@ -599,7 +631,7 @@ static enum MHD_Result begin(struct MHD_Connection *mhd, const char *method, con
 	if (verdict.status != 0) {
 		return refuse(exchange, &verdict);
 	}
-	if (!gather_lists(exchange, &headers)) {
+	if (!gather_lists(exchange, &headers) || !take_authority(exchange)) {
 		return refuse_for_memory(exchange);
 	}
 	exchange->api.upload_length =

@@ -34,20 +34,6 @@ static bool is_field_value(struct span s)
 	return true;
 }
 
-static bool is_target(struct span s)
-{
-	if (s.len == 0 || s.ptr[0] != '/') {
-		return false;
-	}
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.ptr[i];
-		if (c < 0x21 || c > 0x7E) {
-			return false;
-		}
-	}
-	return true;
-}
-
 /* RFC 3986 section 3.2: what a host and a port are made of; no user info. */
 static bool is_host(struct span s)
 {
@@ -57,6 +43,43 @@ static bool is_host(struct span s)
 		char c = s.ptr[i];
 		bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 		if (!is_alnum && !(c && strchr(marks, c))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+struct http_guard_target http_guard_split(struct span target)
+{
+	static const char *const schemes[] = {"http://", "https://"};
+	struct http_guard_target parts = {.authority = SPAN_NIL, .rest = target};
+
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		if (span_starts_with_nocase(target, schemes[i])) {
+			struct span rest = span_from(target, strlen(schemes[i]));
+			size_t len = 0;
+			while (len < rest.len && rest.ptr[len] != '/' && rest.ptr[len] != '?') {
+				len++;
+			}
+			parts.authority = span_slice(rest, 0, len);
+			parts.rest = span_from(rest, len);
+		}
+	}
+	return parts;
+}
+
+static bool is_target(struct span target)
+{
+	struct http_guard_target parts = http_guard_split(target);
+	bool is_absolute = !span_is_nil(parts.authority);
+
+	if (is_absolute ? parts.authority.len == 0 || !is_host(parts.authority)
+			: target.len == 0 || target.ptr[0] != '/') {
+		return false;
+	}
+	for (size_t i = 0; i < target.len; i++) {
+		unsigned char c = (unsigned char)target.ptr[i];
+		if (c < 0x21 || c > 0x7E) {
 			return false;
 		}
 	}
@@ -77,7 +100,8 @@ static struct http_guard_verdict check_request_line(const struct http_guard_requ
 		return refuse(400, "The method is not a token.");
 	}
 	if (!is_target(request->target)) {
-		return refuse(400, "The target must begin with / and hold visible ASCII characters only.");
+		return refuse(400,
+			      "The target must begin with / or http://host and hold visible ASCII characters only.");
 	}
 	if (!span_equal_text(request->version, "HTTP/1.1") && !span_equal_text(request->version, "HTTP/1.0")) {
 		return refuse(400, "The version must be HTTP/1.1 or HTTP/1.0.");

@@ -42,6 +42,14 @@ struct http_guard_verdict {
 	uint64_t content_length;
 };
 
+/* A target as servers have it, or, as one has it with a proxy, in absolute-form
+ * ("http://host/path"), which a server has to take as well (RFC 9112 section 3.2.2). */
+struct http_guard_target {
+	struct span authority; /* the host, whatever Host says; NIL in origin-form */
+	struct span rest;      /* what is behind it: "", or it begins with / or ?; in origin-form all */
+};
+
+struct http_guard_target http_guard_split(struct span target);
 struct http_guard_verdict http_guard_check(const struct http_guard_request *request);
 
 #endif

@@ -102,10 +102,11 @@ enum http_exchange_state {
 	HTTP_SENDING,  /* libmicrohttpd has it */
 };
 
-/* A field that came in several lines: one list (RFC 9110 section 5.3). */
-struct http_list {
-	struct http_guard_header field; /* its value is in the exchange's arena */
-	struct http_list *next;         /* in the arena */
+/* A field that says something else than one line of the request: one that came in several lines is
+ * one list (RFC 9110 section 5.3), and Host is the target's where that names one. */
+struct http_field {
+	struct span name, value; /* borrow: the connection's or the exchange's; or in its arena */
+	struct http_field *next; /* in the arena */
 };
 
 struct http_exchange {
@@ -117,7 +118,7 @@ struct http_exchange {
 	struct http_exchange *room_next, **room_link; /* link: server->rooms; room_link NULL: not in it */
 	char *target;                                 /* own */
 	char *method;                                 /* own */
-	struct http_list *lists;                      /* in the arena */
+	struct http_field *fields;                    /* in the arena */
 	struct gp_buffer body;
 	size_t n_held;                 /* of them in `body`, among those of app->n_held */
 	uint64_t n_body;               /* bytes received */

@@ -165,7 +165,7 @@ SMUGGLING: dict[str, bytes] = {
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "bad host": b"GET / HTTP/1.1\r\nHost: x@y\r\n\r\n",
     "two credentials": b"GET / HTTP/1.1\r\nHost: x\r\n" + AUTH + AUTH + b"\r\n",
-    "absolute target": b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "absolute target of a user": b"GET http://x@y/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "no slash": b"GET readyz HTTP/1.1\r\nHost: x\r\n\r\n",
     "space in the target": b"GET /health z HTTP/1.1\r\nHost: x\r\n\r\n",
     "NUL in the target": b"GET /healthz\x00/../readyz HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -195,6 +195,15 @@ SMUGGLING: dict[str, bytes] = {
 def statuses(answer: bytes) -> list[int]:
     """Of every reply on a connection; bodies are JSON, which does not begin a line so."""
     return [int(status) for status in re.findall(rb"(?m)^HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def test_absolute_form(program: Gateway) -> None:
+    """RFC 9112 section 3.2.2: what one says to a proxy; the host in it counts, and Host does not."""
+    request = b"GET http://x.example/healthz HTTP/1.1\r\nHost: y.example\r\n"
+    assert statuses(program.client().exchange(request + b"\r\n" + SECOND, half_close=True)) == [200, 200]
+    write = request.replace(b"GET", b"DELETE").replace(b"healthz", b"messages/1")
+    own, other = (program.client().exchange(write + b"Origin: http://%b.example\r\n\r\n" % name, half_close=True) for name in (b"x", b"y"))
+    assert (statuses(own), statuses(other)) == ([401], [403])
 
 
 @pytest.mark.parametrize("name", SMUGGLING)

@@ -303,6 +303,8 @@ void api_handle(struct api_app *app, struct api_exchange *exchange)
 	} else if (span_starts_with(path, "/agent")) {
 		struct span agent = exchange->ops->header(exchange, "user-AGENT");
 		answer(exchange, 200, span_is_nil(agent) ? SPAN_LIT("(none)") : agent);
+	} else if (span_starts_with(path, "/host")) {
+		answer(exchange, 200, exchange->ops->header(exchange, "Host"));
 	} else if (exchange->is_body_too_large) {
 		answer(exchange, 413, SPAN_LIT("too large"));
 	} else if (!span_is_nil(exchange->body)) {

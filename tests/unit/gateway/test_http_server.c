@@ -173,6 +173,26 @@ static void test_fields_in_lines(void **state)
 	fixture_close(&f);
 }
 
+/* RFC 9112 section 3.2.2 */
+static void test_absolute_form(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	client_open(&f, &c);
+	client_say(&f, &c, GET("http://Gate.example:81/host?a=%2F"));
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\nGate.example:81"));
+	assert_string_equal(f.last_target, "/host?a=%2F");
+	client_say(&f, &c, GET("http://b") GET("HTTP://b?c"));
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\n/?c"));
+	client_say(&f, &c, GET("/host"));
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\nlocalhost"));
+	client_close(&f, &c);
+	fixture_close(&f);
+}
+
 /* No body, no word of its length where libmicrohttpd can leave it out, and the connection goes on. */
 static void test_not_modified(void **state)
 {
@@ -357,7 +377,8 @@ static const struct {
 	{"HTTP/3", "GET /x HTTP/3.0\r\n" HOST "\r\n", false},
 	{"no protocol", "GET /x PTTH/1.1\r\n" HOST "\r\n", false},
 	{"space in the target", "GET /x y HTTP/1.1\r\n" HOST "\r\n", false},
-	{"absolute target", "GET http://b/x HTTP/1.1\r\n" HOST "\r\n", false},
+	{"absolute target", "GET http://b/x HTTP/1.1\r\n" HOST "\r\n", true},
+	{"absolute target of a user", "GET http://a@b/x HTTP/1.1\r\n" HOST "\r\n", false},
 	{"no target", "GET  HTTP/1.1\r\n" HOST "\r\n", false},
 	{"raw UTF-8", "GET /\xC3\xA9 HTTP/1.1\r\n" HOST "\r\n", false},
 	{"method", "G@T /x HTTP/1.1\r\n" HOST "\r\n", false},
@@ -838,6 +859,7 @@ int main(void)
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_request_id_and_headers),
 		cmocka_unit_test(test_fields_in_lines),
+		cmocka_unit_test(test_absolute_form),
 		cmocka_unit_test(test_not_modified),
 		cmocka_unit_test(test_long_query),
 		cmocka_unit_test(test_bodies),
