@@ -203,17 +203,35 @@ static void fail_for_memory(struct message_text *self)
 
 static const struct api_stream_events stream_events;
 
+/* Nothing runs, and nothing is loaded but images of this message: of two policies both have to
+ * hold, and the second leaves the host open, which is not known here, but not the path. NULL when
+ * memory ends. */
+static const char *html_policy(struct message_text *self)
+{
+	struct gp_arena *arena = &self->job.exchange->arena;
+	char *parts = api_message_href(arena, self->job.mailbox_name, self->uid, "/parts/");
+
+	return parts ? gp_arena_printf(arena,
+				       "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+				       "base-uri 'none'; form-action 'none'; sandbox allow-popups "
+				       "allow-popups-to-escape-sandbox, img-src http://*:*%s data:",
+				       parts)
+		     : NULL;
+}
+
 /* False: there is no memory for the head, and the job is gone. */
 static bool begin(struct message_text *self)
 {
 	struct api_exchange *exchange = self->job.exchange;
+	const char *policy = self->is_html ? html_policy(self) : "default-src 'none'; sandbox";
 
+	if (!policy) {
+		fail_for_memory(self);
+		return false;
+	}
 	api_header_add(exchange, "Content-Type",
 		       self->is_html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
-	api_header_add(exchange, "Content-Security-Policy",
-		       self->is_html ? "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox "
-				       "allow-popups allow-popups-to-escape-sandbox"
-				     : "default-src 'none'; sandbox");
+	api_header_add(exchange, "Content-Security-Policy", policy);
 	api_header_add(exchange, "Referrer-Policy", "no-referrer");
 	api_header_add(exchange, "ETag", self->etag[0] != '\0' ? self->etag : NULL);
 	if (!api_stream_may_begin(exchange)) {

@@ -422,11 +422,15 @@ def test_html_of_text_alone_is_escaped(mail_server: ImapServer, alice: Client) -
 
 def test_hostile_html_is_under_the_policy(demo: Client) -> None:
     response = content(demo, "/messages/26/html")
-    policy = response.header("Content-Security-Policy") or ""
-    directives = {part.split()[0]: part.split()[1:] for part in policy.split(";")}
+    policies = (response.header("Content-Security-Policy") or "").split(",")
+    directives, images = ({part.split()[0]: part.split()[1:] for part in policy.split(";")} for policy in policies)
     assert directives["default-src"] == ["'none'"]
     assert "script-src" not in directives and "allow-scripts" not in directives["sandbox"]
     assert "allow-same-origin" not in directives["sandbox"] and "allow-forms" not in directives["sandbox"]
+    assert directives["base-uri"] == directives["form-action"] == ["'none'"]
+    # Both hold: of the own origin, the parts of this message.
+    assert directives["img-src"] == ["'self'", "data:"]
+    assert images == {"img-src": ["http://*:*/mailboxes/INBOX/messages/26/parts/", "data:"]}
     assert response.header("Referrer-Policy") == "no-referrer"
 
 
