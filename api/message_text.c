@@ -139,6 +139,7 @@ struct message_text {
 	struct mail_part *root;             /* borrow: in the exchange's arena */
 	struct mail_part_list parts;        /* borrow: likewise */
 	size_t at;                          /* the part under way */
+	size_t n_opened;                    /* parts that were asked for, that one included */
 	struct mail_content *decoder;       /* own */
 	struct mail_cid_rewriter *rewriter; /* own */
 	struct gp_buffer decoded;           /* of one window; all of the part if it is HTML that becomes text */
@@ -168,7 +169,7 @@ static void text_reset(struct api_job *job)
 	self->has_row = self->has_parts = self->has_data = false;
 	self->root = NULL;
 	self->parts = (struct mail_part_list){.n_items = 0};
-	self->at = 0;
+	self->at = self->n_opened = 0;
 }
 
 static const struct mail_part *current_part(const struct message_text *self)
@@ -418,6 +419,7 @@ static enum gp_status open_part(struct message_text *self)
 					.told = part->encoded_size};
 	enum gp_status status = GP_OK;
 
+	self->n_opened++;
 	if (!make_filters(self, part)) {
 		return GP_NO_MEMORY;
 	}
@@ -433,6 +435,15 @@ static enum gp_status open_part(struct message_text *self)
 	return status;
 }
 
+/* Each part is a round trip, and as long as they come there is progress: no deadline ends it. */
+static enum gp_status leave_out_rest(struct message_text *self)
+{
+	self->at = self->parts.n_items;
+	return gp_buffer_printf(&self->out,
+				"%s[This message has more than %d parts of text. The rest is left out.]%s\r\n",
+				self->is_html ? "<p>" : "\r\n", GP_MAX_TEXT_PARTS, self->is_html ? "</p>" : "");
+}
+
 /* From self->at on: the next part that is text, or the end. */
 static void start_part(struct message_text *self)
 {
@@ -444,7 +455,7 @@ static void start_part(struct message_text *self)
 		self->at++;
 	}
 	if (status == GP_OK && self->at < self->parts.n_items) {
-		status = open_part(self);
+		status = self->n_opened < GP_MAX_TEXT_PARTS ? open_part(self) : leave_out_rest(self);
 	}
 	if (status != GP_OK) {
 		fail_for_memory(self);

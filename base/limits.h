@@ -41,6 +41,7 @@
 /* to the HTTP client */
 #define GP_MAX_JSON_REPLY (64 * GP_MIB)
 #define GP_MAX_REQUEST_ARENA (64 * GP_MIB)
+#define GP_MAX_TEXT_PARTS 1000 /* of one message, that are made into one text or HTML */
 
 /* Idempotency-Keys */
 #define GP_MAX_IDEMPOTENCY_KEYS ((size_t)20000)
