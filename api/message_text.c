@@ -12,6 +12,7 @@
 
 #include "api/conditional.h"
 #include "api/etag.h"
+#include "api/inline_parts.h"
 #include "api/message_json.h"
 #include "api/part_tree.h"
 #include "api/router.h"
@@ -23,6 +24,7 @@
  * charset in UTF-8, "<" as "&lt;", a cid: as an address. */
 #define WINDOW (32 * GP_KIB)
 #define EXPANSION 64
+#define MAX_POLICY_PATH 1024 /* bytes; the head has to fit beside the request's (http_guard.h) */
 
 /* ---- headers ---- */
 
@@ -137,6 +139,7 @@ struct message_text {
 	bool has_row, has_parts;
 	bool has_data;                      /* the first bytes of the first part have come */
 	struct mail_part *root;             /* borrow: in the exchange's arena */
+	struct api_inline_parts inlined;    /* likewise: of HTML */
 	struct mail_part_list parts;        /* borrow: likewise */
 	size_t at;                          /* the part under way */
 	size_t n_opened;                    /* parts that were asked for, that one included */
@@ -205,19 +208,22 @@ static void fail_for_memory(struct message_text *self)
 static const struct api_stream_events stream_events;
 
 /* Nothing runs, and nothing is loaded but images of this message: of two policies both have to
- * hold, and the second leaves the host open, which is not known here, but not the path. NULL when
- * memory ends. */
+ * hold, and the second leaves the host open, which is not known here, but not the path. Where the
+ * path is too long for a head, no image is loaded. NULL when memory ends. */
 static const char *html_policy(struct message_text *self)
 {
 	struct gp_arena *arena = &self->job.exchange->arena;
-	char *parts = api_message_href(arena, self->job.mailbox_name, self->uid, "/parts/");
+	const char *parts = api_part_href(arena, self->job.mailbox_name, self->uid, "");
 
-	return parts ? gp_arena_printf(arena,
-				       "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
-				       "base-uri 'none'; form-action 'none'; sandbox allow-popups "
-				       "allow-popups-to-escape-sandbox, img-src http://*:*%s data:",
-				       parts)
-		     : NULL;
+	if (!parts) {
+		return NULL;
+	}
+	bool is_long = strlen(parts) > MAX_POLICY_PATH;
+	return gp_arena_printf(arena,
+			       "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+			       "base-uri 'none'; form-action 'none'; sandbox allow-popups "
+			       "allow-popups-to-escape-sandbox, img-src%s%s data:",
+			       is_long ? "" : " http://*:*", is_long ? "" : parts);
 }
 
 /* False: there is no memory for the head, and the job is gone. */
@@ -366,20 +372,12 @@ static void on_part_end(void *ctx, const struct gp_error *error)
 
 static const struct imap_stream_events part_events = {.data = on_data, .done = on_part_end};
 
-/* The address of the part that an inline image of the HTML names. */
 static struct span resolve_cid(void *ctx, struct span cid)
 {
 	struct message_text *self = text_of(ctx);
-	struct gp_arena *arena = &self->job.exchange->arena;
+	const char *href = api_inline_parts_href(&self->inlined, cid);
 
-	for (struct mail_part *part = self->root; part; part = mail_part_next(part, self->root, false)) {
-		if (part->cid && part->part_id && span_equal_text(cid, part->cid)) {
-			char suffix[64];
-			snprintf(suffix, sizeof suffix, "/parts/%.40s", part->part_id);
-			return span_of(api_message_href(arena, self->job.mailbox_name, self->uid, suffix));
-		}
-	}
-	return SPAN_NIL;
+	return href ? span_of(href) : SPAN_NIL;
 }
 
 static bool make_filters(struct message_text *self, const struct mail_part *part)
@@ -399,13 +397,12 @@ static bool make_filters(struct message_text *self, const struct mail_part *part
  * over in text. */
 static enum gp_status append_other_part(struct message_text *self, const struct mail_part *part)
 {
-	char suffix[64];
+	struct gp_arena *arena = &self->job.exchange->arena;
 
 	if (!self->is_html || !part->part_id || strncmp(part->type, "image/", 6) != 0) {
 		return GP_OK;
 	}
-	snprintf(suffix, sizeof suffix, "/parts/%.40s", part->part_id);
-	char *href = api_message_href(&self->job.exchange->arena, self->job.mailbox_name, self->uid, suffix);
+	char *href = api_part_href(arena, self->job.mailbox_name, self->uid, part->part_id);
 	return href ? gp_buffer_printf(&self->out, "<p><img src=\"%s\" alt=\"\"></p>\n", href) : GP_NO_MEMORY;
 }
 
@@ -481,6 +478,10 @@ static void on_row(void *ctx, const struct imap_fetch *row)
 		self->has_parts = true;
 		self->parts = self->is_html ? choice.html_body : choice.text_body;
 	}
+	if (self->has_parts && self->is_html &&
+	    api_inline_parts_init(&self->inlined, arena, self->root, self->job.mailbox_name, self->uid) != GP_OK) {
+		self->has_parts = false;
+	}
 }
 
 static void on_facts(void *ctx, const struct gp_error *error)
@@ -493,6 +494,10 @@ static void on_facts(void *ctx, const struct gp_error *error)
 	}
 	if (!self->has_row) {
 		api_job_fail_no_message(&self->job, self->uid);
+		return;
+	}
+	if (!self->has_parts && exchange->arena.is_short) {
+		fail_for_memory(self);
 		return;
 	}
 	if (!self->has_parts) {

@@ -471,3 +471,10 @@ char *api_message_href(struct gp_arena *arena, struct span mailbox, uint32_t uid
 
 	return href ? gp_arena_printf(arena, "%s/messages/%u%s", href, (unsigned)uid, suffix) : NULL;
 }
+
+char *api_part_href(struct gp_arena *arena, struct span mailbox, uint32_t uid, const char *part_id)
+{
+	char *parts = api_message_href(arena, mailbox, uid, "/parts/");
+
+	return parts ? gp_arena_printf(arena, "%s%s", parts, part_id) : NULL;
+}

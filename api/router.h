@@ -36,6 +36,7 @@ bool api_request_mailboxes(struct api_request *request, struct api_mailbox_ref *
 
 /* "/mailboxes/Work%2F2024/messages/7" + suffix ("" or "/parts/2"), in the arena. */
 char *api_message_href(struct gp_arena *arena, struct span mailbox, uint32_t uid, const char *suffix);
+char *api_part_href(struct gp_arena *arena, struct span mailbox, uint32_t uid, const char *part_id);
 char *api_mailbox_href(struct gp_arena *arena, struct span mailbox);
 
 /* ---- the handlers ---- */
