@@ -493,7 +493,8 @@ static struct span join(struct http_exchange *exchange, const struct header_list
 	size_t size = 0;
 
 	for (size_t i = 0; i < headers->n; i++) {
-		size += headers->items[i].value.len + 2;
+		bool is_one = span_equal_nocase(headers->items[i].name, name);
+		size += is_one ? headers->items[i].value.len + 2 : 0;
 	}
 	char *text = gp_arena_alloc(&exchange->api.arena, size);
 	char *end = text;

@@ -2,7 +2,8 @@
 
 #include "base/limits.h"
 
-#define FIELD_BYTES 64 /* what libmicrohttpd keeps of a field beside its text */
+/* What libmicrohttpd keeps of a field beside its text: a record, and the line's ": " and CR LF. */
+#define FIELD_BYTES (64 + 4)
 
 /* RFC 9110 section 5.6.2: tchar */
 static bool is_token(struct span s)
@@ -110,7 +111,8 @@ static struct http_guard_verdict check_request_line(const struct http_guard_requ
 }
 
 /* The fields of one value, of those that anybody here reads: sent twice, two programs may take one
- * each (where a request ends, whose it is, what it says it knows). */
+ * each (where a request ends, whose it is, what it says it knows). Not X-Request-Id, to which every
+ * proxy may add its own: the first counts. */
 #define ONCE(X)                                                                                                        \
 	X(CONTENT_LENGTH, "Content-Length")                                                                            \
 	X(TRANSFER_ENCODING, "Transfer-Encoding")                                                                      \
@@ -190,34 +192,30 @@ static struct http_guard_verdict check_framing(const struct singletons *seen, bo
 	return verdict;
 }
 
-static struct http_guard_verdict check_size(const struct http_guard_request *request)
+static size_t head_size(const struct http_guard_request *request)
 {
-	struct http_guard_verdict verdict = {.status = 0};
-	size_t n_bytes = request->target.len;
+	size_t n_bytes = request->method.len + request->target.len;
 
 	for (size_t i = 0; i < request->n_headers; i++) {
 		n_bytes += request->headers[i].name.len + request->headers[i].value.len + FIELD_BYTES;
 	}
-	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
-		verdict = refuse(431, "There are more than 100 header fields.");
-	} else if (n_bytes > HTTP_GUARD_MAX_HEAD) {
-		verdict = refuse(431, "The request line and the header fields are too long.");
-	}
-	verdict.is_tight = n_bytes > HTTP_GUARD_TIGHT_HEAD;
-	return verdict;
+	return n_bytes;
 }
 
-struct http_guard_verdict http_guard_check(const struct http_guard_request *request)
+static struct http_guard_verdict check(const struct http_guard_request *request, size_t n_bytes)
 {
 	struct singletons seen = {.of = {NULL}};
 	bool is_http_1_0 = span_equal_text(request->version, "HTTP/1.0");
 	struct http_guard_verdict verdict = check_request_line(request);
 
-	if (verdict.status == 0) {
-		verdict = check_size(request);
-	}
 	if (verdict.status != 0) {
 		return verdict;
+	}
+	if (request->n_headers > HTTP_GUARD_MAX_HEADERS) {
+		return refuse(431, "There are more than 100 header fields.");
+	}
+	if (n_bytes > HTTP_GUARD_MAX_HEAD) {
+		return refuse(431, "The request line and the header fields are too long.");
 	}
 	for (size_t i = 0; i < request->n_headers; i++) {
 		const struct http_guard_header *header = &request->headers[i];
@@ -240,4 +238,13 @@ struct http_guard_verdict http_guard_check(const struct http_guard_request *requ
 		return refuse(400, "Host is not a host.");
 	}
 	return check_framing(&seen, is_http_1_0);
+}
+
+struct http_guard_verdict http_guard_check(const struct http_guard_request *request)
+{
+	size_t n_bytes = head_size(request);
+	struct http_guard_verdict verdict = check(request, n_bytes);
+
+	verdict.is_tight = n_bytes > HTTP_GUARD_TIGHT_HEAD;
+	return verdict;
 }

@@ -16,7 +16,7 @@
 /* So many are looked at; no more fit into the connection's memory, 64 bytes of it for each. */
 #define HTTP_GUARD_ALL_HEADERS 256
 #define HTTP_GUARD_MAX_METHOD 32
-/* Bytes of the target, of all fields, and of what libmicrohttpd keeps of each: the head of the
+/* Bytes of the method, the target, of all fields, and of what libmicrohttpd keeps of each: the head of the
  * reply is to find room beside them in the connection's memory. */
 #define HTTP_GUARD_MAX_HEAD ((size_t)13 * 1024)
 /* From here on there is room for a short head only. */
@@ -35,7 +35,7 @@ struct http_guard_request {
 struct http_guard_verdict {
 	unsigned status;    /* 0: nothing wrong; else 400, 414 or 431 */
 	const char *detail; /* static, for people; without quotes and backslashes */
-	bool is_tight;      /* of 431: the reply's head has to be short */
+	bool is_tight;      /* the reply's head has to be short */
 	/* what the request announces, when nothing is wrong */
 	bool has_body;
 	bool has_content_length;

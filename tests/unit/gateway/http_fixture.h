@@ -64,6 +64,7 @@ struct fixture {
 	/* what the stand-in saw */
 	size_t n_handled, n_gone, n_suspended_at_handle;
 	char last_target[GP_MAX_TARGET + 1], last_method[64], last_id[65];
+	size_t last_arena;                   /* bytes that the request had taken when it was handled */
 	struct api_exchange *held[MAX_HELD]; /* link: NULL once gone or released */
 	size_t n_held;
 	struct gp_timer later;
@@ -283,6 +284,7 @@ void api_handle(struct api_app *app, struct api_exchange *exchange)
 	assert_ptr_equal(app, &current->app);
 	current->n_handled++;
 	current->n_suspended_at_handle = http_server_stats(current->server).n_suspended;
+	current->last_arena = exchange->arena.used;
 	snprintf(current->last_target, sizeof current->last_target, "%.*s", (int)path.len, path.ptr);
 	snprintf(current->last_method, sizeof current->last_method, "%.*s", SPAN_ARGS(exchange->method_name));
 	snprintf(current->last_id, sizeof current->last_id, "%s", exchange->request_id);

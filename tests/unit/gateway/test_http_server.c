@@ -173,6 +173,28 @@ static void test_fields_in_lines(void **state)
 	fixture_close(&f);
 }
 
+/* What many repeated fields are joined into takes no more memory than they do themselves. */
+static void test_memory_of_fields_in_lines(void **state)
+{
+	(void)state;
+	static char text[GP_MAX_TARGET * 2];
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	client_open(&f, &c);
+	size_t len = (size_t)snprintf(text, sizeof text, "GET /now HTTP/1.1\r\n" HOST "X: %05000d\r\n", 0);
+	for (int i = 0; i < 96; i++) {
+		len += (size_t)snprintf(text + len, sizeof text - len, "A%d: 1\r\n", i / 2);
+	}
+	snprintf(text + len, sizeof text - len, "\r\n");
+	client_say(&f, &c, text);
+	RUN_UNTIL(&f, client_has(&c, "\r\n\r\n/now"));
+	assert_true(f.last_arena < (size_t)16 * 1024);
+	client_close(&f, &c);
+	fixture_close(&f);
+}
+
 /* RFC 9112 section 3.2.2 */
 static void test_absolute_form(void **state)
 {
@@ -538,6 +560,45 @@ static void test_refusal_of_long_heads(void **state)
 	fixture_close(&f);
 }
 
+/* Many small fields take more than their text; and what is wrong with the line is said first. */
+static void test_refusal_of_full_heads(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line, *status;
+		size_t target, n_fields;
+	} heads[] = {{"GET /", "HTTP/1.1 431 ", 1, 190},   {"GET /", "HTTP/1.1 431 ", 1, 219},
+		     {"GET /", "HTTP/1.1 431 ", 1, 220},   {"GET /", "HTTP/1.1 414 ", 15000, 1},
+		     {"GET /", "HTTP/1.1 414 ", 15900, 1}, {"GET /", "HTTP/1.1 414 ", 16000, 1},
+		     {"GET /", "HTTP/1.1 414 ", 9000, 85}, {"GET /", "HTTP/1.1 414 ", 9000, 95},
+		     {"GET /", "HTTP/1.1 414 ", 9000, 96}};
+	static char text[32 * 1024];
+	struct fixture f;
+	struct client c;
+
+	fixture_open(&f, NULL, NULL);
+	for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+		size_t len = (size_t)snprintf(text, sizeof text, "%s", heads[i].line);
+		memset(text + len, 'a', heads[i].target);
+		len += heads[i].target;
+		len += (size_t)snprintf(text + len, sizeof text - len, " HTTP/1.1\r\n" HOST);
+		for (size_t n = 0; n < heads[i].n_fields; n++) {
+			len += (size_t)snprintf(text + len, sizeof text - len, "X%03zu: 1\r\n", n);
+		}
+		len += (size_t)snprintf(text + len, sizeof text - len, "\r\n");
+		client_open(&f, &c);
+		client_send(&f, &c, span_make(text, len));
+		RUN_UNTIL(&f, client_is_over(&c));
+		if (!client_has(&c, heads[i].status)) {
+			fail_msg("%s, %zu bytes, %zu fields: not %s", heads[i].line, heads[i].target, heads[i].n_fields,
+				 heads[i].status);
+		}
+		client_close(&f, &c);
+	}
+	assert_int_equal(f.n_handled, 0);
+	fixture_close(&f);
+}
+
 /* ---- slow clients ---- */
 
 static void test_header_deadline(void **state)
@@ -859,6 +920,7 @@ int main(void)
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_request_id_and_headers),
 		cmocka_unit_test(test_fields_in_lines),
+		cmocka_unit_test(test_memory_of_fields_in_lines),
 		cmocka_unit_test(test_absolute_form),
 		cmocka_unit_test(test_not_modified),
 		cmocka_unit_test(test_long_query),
@@ -870,6 +932,7 @@ int main(void)
 		cmocka_unit_test(test_refusal_is_a_problem),
 		cmocka_unit_test(test_refusal_is_for_pages),
 		cmocka_unit_test(test_refusal_of_long_heads),
+		cmocka_unit_test(test_refusal_of_full_heads),
 		cmocka_unit_test(test_header_deadline),
 		cmocka_unit_test(test_body_deadline),
 		cmocka_unit_test(test_leaving),
