@@ -22,6 +22,7 @@ struct message_get {
 	uint64_t members;
 	size_t max_body_bytes;
 	bool marks_seen;
+	bool is_conditional; /* looked at before it is read */
 	uint32_t uid;
 
 	/* one run */
@@ -123,12 +124,14 @@ static void on_seen(void *ctx, const struct gp_error *error, const struct imap_u
 {
 	struct message_get *self = get_of(ctx);
 
-	(void)modified;
 	if (!api_job_check(&self->job, error)) {
 		return;
 	}
 	if (self->is_out_of_memory) {
 		fail_for_memory(self);
+	} else if (!imap_uidset_is_empty(modified)) {
+		api_job_fail(&self->job, API_PROBLEM_PRECONDITION_FAILED, NULL,
+			     "the message has changed since: read it again");
 	} else {
 		reply(self);
 	}
@@ -143,7 +146,13 @@ static void with_values(struct api_job *job)
 		reply(self);
 		return;
 	}
-	const struct imap_store_spec spec = {.uids = &self->uids, .mode = IMAP_STORE_ADD, .flags = &seen, .n_flags = 1};
+	bool is_guarded = !span_is_nil(job->exchange->ops->header(job->exchange, "If-Match"));
+	const struct imap_store_spec spec = {.uids = &self->uids,
+					     .mode = IMAP_STORE_ADD,
+					     .flags = &seen,
+					     .n_flags = 1,
+					     .has_unchanged_since = is_guarded && self->facts.modseq > 0,
+					     .unchanged_since = self->facts.modseq};
 	job->is_committed = true;
 	job->call = imap_store_start(api_job_session(job), &spec, on_seen_row, on_seen, self);
 	api_job_started(job, job->call);
@@ -222,6 +231,10 @@ static void on_message(void *ctx, const struct gp_error *error)
 		api_job_fail_no_message(&self->job, self->uid);
 		return;
 	}
+	/* once more: it may have changed since it was looked at */
+	if (self->is_conditional && !self->is_out_of_memory && api_job_is_settled(&self->job, self->etag)) {
+		return;
+	}
 	api_body_values_init(&self->values, &self->job, self->max_body_bytes, API_BODY_VALUES_MESSAGE, MEMBERS_DEPTH,
 			     with_values);
 	if (self->is_out_of_memory || add_wants(self) != GP_OK) {
@@ -252,7 +265,7 @@ static void fetch_message(struct message_get *self)
 	api_job_started(&self->job, self->job.call);
 }
 
-/* ---- If-None-Match ---- */
+/* ---- If-Match and If-None-Match ---- */
 
 static void on_state_row(void *ctx, const struct imap_fetch *row)
 {
@@ -288,7 +301,7 @@ static void get_run(struct api_job *job)
 		fail_for_memory(self);
 		return;
 	}
-	if (!api_has_precondition(job->exchange) || self->marks_seen) {
+	if (!self->is_conditional) {
 		fetch_message(self);
 		return;
 	}
@@ -318,6 +331,10 @@ void api_message_get(struct api_request *request)
 		api_reply_error(request->exchange, &query->error);
 		return;
 	}
+	/* What the caller knows already is to be marked all the same. */
+	self->is_conditional = self->marks_seen
+				       ? !span_is_nil(request->exchange->ops->header(request->exchange, "If-Match"))
+				       : api_has_precondition(request->exchange);
 	if (self->marks_seen && !api_cors_guard_effect(request->app, request->exchange)) {
 		return;
 	}

@@ -333,6 +333,11 @@ void api_messages_get(struct api_request *request)
 	ptrdiff_t chosen = choose_representation(request);
 
 	if (chosen >= 0 && representations[chosen].format) {
+		/* a stream has no tag: If-Match names another version than it can be */
+		if (!api_match_allows(request->exchange->ops->header(request->exchange, "If-Match"), "")) {
+			api_reply_precondition(request->exchange, 412, "");
+			return;
+		}
 		api_export_start(request, representations[chosen].format);
 	} else if (chosen >= 0) {
 		get_page(request);
