@@ -91,14 +91,13 @@ enum gp_status api_auth_parse_basic(struct span authorization, char buffer[API_A
 static enum gp_status make_credential(struct api_exchange *exchange, struct span username, struct span password,
 				      struct imap_credential **credential_out, struct gp_error *error)
 {
-	enum gp_status status = imap_credential_new(username, password, credential_out);
+	enum gp_status status = api_etag_account(username, exchange->account);
 
+	if (status == GP_OK) {
+		status = imap_credential_new(username, password, credential_out);
+	}
 	if (status == GP_INVALID) {
 		return gp_error_set(error, GP_AUTH, "the user name or password is too long");
-	}
-	if (status == GP_OK && api_etag_account(username, exchange->account) != GP_OK) {
-		imap_credential_unref(credential_out);
-		status = GP_NO_MEMORY;
 	}
 	return status == GP_OK ? GP_OK : gp_error_set(error, status, "%s", gp_status_text(status));
 }
