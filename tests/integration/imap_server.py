@@ -373,6 +373,12 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(listener.getsockname()[1])
 
 
+def own_address() -> str:
+    """Of loopback, and this process's alone: a port that is free there is nobody else's a moment later."""
+    pid = os.getpid()
+    return f"127.{128 | pid >> 16 & 127}.{pid >> 8 & 255}.{pid & 255}"
+
+
 def private_directory(wanted: Path | None = None) -> Path:
     """An empty directory that a server's own users can reach, with a path short enough for sockets in it."""
     if wanted is not None and len(str(wanted)) <= UNIX_PATH_ROOM:

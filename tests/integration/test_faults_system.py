@@ -24,10 +24,10 @@ from pathlib import Path
 import pytest
 import seed
 from conftest import StartGateway, only_dovecot, private_server, tls_options
-from dovecot import Dovecot, Options, free_port
+from dovecot import Dovecot, Options
 from gateway import Gateway
 from http_client import Client, Response, basic
-from imap_server import ImapServer
+from imap_server import ImapServer, free_port, own_address
 from mail_tools import segment
 from misfortune import Misfortune
 from proxy import Proxy, Scripted, plain_options, settled, together, wait_for
@@ -249,17 +249,18 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 
 def start_with_log(binary: Path, server: ImapServer, log: int, *options: str) -> tuple[subprocess.Popen[bytes], Client]:
     """Nobody reads its log: it listens where it was told to."""
-    port = free_port()
-    arguments = [str(binary), "--listen", f"127.0.0.1:{port}", *tls_options(server), *options]
+    host = own_address()
+    port = free_port(host)
+    arguments = [str(binary), "--listen", f"{host}:{port}", *tls_options(server), *options]
     process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
-    client = Client("127.0.0.1", port, "alice", PASSWORD)
-    wait_for(lambda: process.poll() is not None or is_listening(port), "the gateway")
+    client = Client(host, port, "alice", PASSWORD)
+    wait_for(lambda: process.poll() is not None or is_listening(host, port), "the gateway")
     return process, client
 
 
-def is_listening(port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
     with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection((host, port), timeout=5).close()
         return True
     return False
 
@@ -358,11 +359,12 @@ def test_sigkill_a_hundred_times(release_binary: Path, server: ImapServer) -> No
     mailbox = server.mailbox("Killed")
     with seed.session(server.imap_port, "alice", PASSWORD) as session:
         seed.create(session, mailbox)
-    port = free_port()
+    host = own_address()
+    port = free_port(host)
     told = 0
     slowest = 0.0
     for n in range(N_SIGNALS):
-        gateway = Gateway(release_binary, ["--listen", f"127.0.0.1:{port}", *tls_options(server)])
+        gateway = Gateway(release_binary, ["--listen", f"{host}:{port}", *tls_options(server)])
         started = time.monotonic()
         gateway.start()
         client = gateway.client("alice", PASSWORD)
@@ -374,7 +376,7 @@ def test_sigkill_a_hundred_times(release_binary: Path, server: ImapServer) -> No
         told += 1
         gateway.kill()
         client.close()
-    with Gateway(release_binary, ["--listen", f"127.0.0.1:{port}", *tls_options(server)]) as gateway:
+    with Gateway(release_binary, ["--listen", f"{host}:{port}", *tls_options(server)]) as gateway:
         client = gateway.client("alice", PASSWORD)
         found = client.get(f"/mailboxes/{segment(mailbox)}/messages?limit=200&fields=subject").json()
         assert sorted(one["subject"] for one in found["messages"]) == sorted(f"number {n}" for n in range(N_SIGNALS))
