@@ -15,9 +15,11 @@ static EVP_MD_CTX *begin_digest(void)
 {
 	static EVP_MD_CTX *kept;
 
-	if (!kept) {
-		kept = EVP_MD_CTX_new();
+	if (kept) {
+		/* by no name: by one, OpenSSL 3 makes the digest's state in new memory */
+		return EVP_DigestInit_ex(kept, NULL, NULL) == 1 ? kept : NULL;
 	}
+	kept = EVP_MD_CTX_new();
 	if (kept && EVP_DigestInit_ex(kept, EVP_sha256(), NULL) != 1) {
 		EVP_MD_CTX_free(kept);
 		kept = NULL;
