@@ -17,8 +17,8 @@
 void api_header_add(struct api_exchange *exchange, const char *name, const char *value);
 void api_header_addf(struct api_exchange *exchange, const char *name, const char *format, ...) GP_PRINTF(3, 4);
 /* ETag and Cache-Control of stored bytes, which never change. An empty tag
- * (api_etag_of_content()): neither, as nothing says that they will be this message's. In the place of what was said
- * before: a job may begin anew. */
+ * (api_etag_of_content()): neither, as nothing says that they will be this message's. In
+ * the place of what was said before: a job may begin anew. */
 void api_header_set_immutable(struct api_exchange *exchange, const char *etag);
 bool api_header_is_set(const struct api_exchange *exchange, const char *name);
 void api_header_remove(struct api_exchange *exchange, const char *name);

@@ -1,8 +1,9 @@
 /*
  * Which requests are refused before anybody looks at them: what could be read in two
  * ways by two programs (request smuggling, RFC 9112 section 11.2), and what no client
- * has a reason to send; a field of one value that comes twice is both. A pure function over the parsed request, as
- * libmicrohttpd lets a good part of it through (0.9.75 nearly all, 1.0.1 the repeated fields).
+ * has a reason to send; a field of one value that comes twice is both. A pure function
+ * over the parsed request, as libmicrohttpd lets a good part of it through (0.9.75 nearly
+ * all, 1.0.1 the repeated fields).
  *
  * What it cannot see: obsolete line folding on libmicrohttpd before 0.9.77, and
  * anything behind a NUL inside a field there.

@@ -164,6 +164,23 @@ bool http_upload_is_coming(const struct http_exchange *exchange);
 void http_upload_op_begin(struct api_exchange *api, const struct api_upload_events *events, void *ctx);
 void http_upload_op_want(struct api_exchange *api, size_t n);
 
+/* ---- http_fields.c ---- */
+
+struct http_header_list {
+	struct http_guard_header items[HTTP_GUARD_ALL_HEADERS]; /* borrow: the connection's */
+	size_t n;
+};
+
+/* The lines of the request's fields, in their order. */
+void http_fields_collect(const struct http_exchange *exchange, struct http_header_list *list);
+/* Gathers the fields that came in several lines. Those of one value are not among them: the
+ * guard refused them. False when memory ends. */
+bool http_fields_gather(struct http_exchange *exchange, const struct http_header_list *headers) GP_MUST_USE;
+/* Leaves of a target in absolute-form what one in origin-form would be. False when memory ends. */
+bool http_fields_take_authority(struct http_exchange *exchange) GP_MUST_USE;
+/* NIL: there is none. */
+struct span http_fields_value(const struct http_exchange *exchange, const char *name);
+
 /* ---- http_layout.c ---- */
 
 /* Whether the line and the fields of a request are written as RFC 9112 has it: each ends in
